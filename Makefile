@@ -1,0 +1,52 @@
+# `make check` is what CI runs before the demo; see .ci/run.
+
+GO          ?= go
+FUZZTIME    ?= 5s
+TESTTIMEOUT ?= 8m
+STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: all build test race vet fmt-check staticcheck fuzz bench demo check
+
+all: build
+
+# The command is left in bin/gateline.
+build:
+	$(GO) build ./...
+	$(GO) build -trimpath -o bin/gateline ./cmd/gateline
+
+test:
+	$(GO) test -timeout $(TESTTIMEOUT) ./...
+
+# Needs cgo, so a C compiler.
+race:
+	$(GO) test -race -timeout $(TESTTIMEOUT) ./...
+
+vet:
+	$(GO) vet ./...
+
+fmt-check:
+	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then \
+		echo "not formatted; run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+
+staticcheck:
+	$(GO) run $(STATICCHECK) ./...
+
+# Every fuzz target for a short while, one after another: go test fuzzes one
+# target at a time. What it finds is left in testdata/fuzz and fails `make test`
+# from then on.
+fuzz:
+	@set -e; \
+	grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | \
+	sed -E 's|^(.*)/[^/]*:func (.*)$$|\1 \2|' | \
+	while read -r dir target; do \
+		echo "fuzz $$dir $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null; \
+	done
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+demo:
+	$(GO) run ./cmd/gateline demo
+
+check: fmt-check vet staticcheck build race fuzz test
