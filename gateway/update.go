@@ -1,0 +1,57 @@
+package gateway
+
+import "time"
+
+// Directory is what the decision needs of a store.
+type Directory interface {
+	// Lookup returns the record of a token and whether there is one. It does
+	// not block on writes. An error means that the store cannot tell; the
+	// rider is then sent to the manual lane (R24), never accused.
+	Lookup(Token) (Record, bool, error)
+}
+
+// Position is a place in the feed: everything up to entry Number of Epoch has
+// been applied. The zero Position is before the first entry.
+type Position struct {
+	// Epoch identifies one life of the feed; 0 = none seen yet.
+	Epoch uint64
+	// Number is the number of the last entry applied; the first entry is 1.
+	Number uint64
+	// Watermark is the centre's time in that entry, in Unix microseconds; its
+	// age drives freshness. 0 = none.
+	Watermark int64
+}
+
+// Time returns the watermark as an instant; the zero Time if there is none.
+func (p Position) Time() time.Time {
+	if p.Watermark == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(p.Watermark)
+}
+
+// MaxChanges is the largest number of changes in one Update. It keeps an entry
+// below every message and transaction limit on its way.
+const MaxChanges = 2048
+
+// Change sets or deletes the record of one token.
+type Change struct {
+	Token  Token
+	Record Record
+	// Delete removes the record: the credential is not bound any more.
+	Delete bool
+}
+
+// Update is what one feed entry does to a box, all or nothing.
+type Update struct {
+	// To is the position the box is at once the update is applied.
+	To Position
+	// Changes has at most MaxChanges elements, at most one per token.
+	Changes []Change
+	// Schedule replaces the policy documents the box holds; nil = unchanged.
+	Schedule *Schedule
+	// Complete marks the first entry at which the box holds everything the
+	// centre had when the box first asked. Until then an absent record means
+	// nothing (R24, IMP-19). It is never taken back.
+	Complete bool
+}
