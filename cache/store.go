@@ -1,0 +1,292 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"gateline/gateway"
+)
+
+// ErrClosed is returned by every call after Close.
+var ErrClosed = errors.New("cache is closed")
+
+// Limits and defaults of Options.
+const (
+	DefaultMemTableSize = 16 << 20
+	// MinMemTableSize holds the largest update in one transaction, which may
+	// take 15 % of a memtable.
+	MinMemTableSize = 4 << 20
+	// MaxMemTableSize bounds memory: Badger keeps up to six memtables.
+	MaxMemTableSize = 256 << 20
+	// DefaultMinFree leaves room for what Badger still writes in the
+	// background after the last update that was let in.
+	DefaultMinFree = 128 << 20
+)
+
+// Options of a Store. The zero Options are the defaults.
+type Options struct {
+	// Log receives Badger's warnings and errors; nil = none.
+	Log *slog.Logger
+	// Now is the clock that spaces the writing of heartbeats; nil = time.Now.
+	Now func() time.Time
+	// MemTableSize is the size of one of Badger's memtables in bytes,
+	// MinMemTableSize … MaxMemTableSize; 0 = DefaultMemTableSize. A small one
+	// costs nothing in lookups and keeps memory low.
+	MemTableSize int64
+	// MinFree is the free disk space in bytes below which Open and Apply
+	// return ErrDiskFull; 0 = DefaultMinFree.
+	MinFree int64
+}
+
+func (o *Options) complete() error {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.MemTableSize == 0 {
+		o.MemTableSize = DefaultMemTableSize
+	}
+	if o.MinFree == 0 {
+		o.MinFree = DefaultMinFree
+	}
+	if o.MemTableSize < MinMemTableSize || o.MemTableSize > MaxMemTableSize {
+		return fmt.Errorf("cache memtable size: %d bytes, not %d … %d", o.MemTableSize, MinMemTableSize, MaxMemTableSize)
+	}
+	if o.MinFree < 0 {
+		return fmt.Errorf("cache minimum free space: %d bytes is negative", o.MinFree)
+	}
+	return nil
+}
+
+// Store is an open store. Its methods are safe for concurrent use.
+type Store struct {
+	home *home
+	db   *badger.DB
+	log  *slog.Logger
+	now  func() time.Time
+
+	// reader serves every lookup. Badger calls a transaction unsafe for
+	// concurrent use, yet in 4.9.6 Get on a read-only one in managed mode only
+	// reads its fields; the race test guards an upgrade. A new transaction for
+	// each lookup would cost an allocation and a long tail.
+	reader *badger.Txn
+	// readers is held shared by every lookup and taken only by Close, which
+	// unmaps what lookups read. Apply never touches it.
+	readers sync.RWMutex
+	closed  atomic.Bool
+	// index answers lookups once it has been filled from the store; until then
+	// the store does.
+	index *index
+
+	position atomic.Pointer[gateway.Position]
+	schedule atomic.Pointer[gateway.Schedule]
+	usable   atomic.Bool
+
+	// mu guards all that follows and serialises writers. A scan holds it only
+	// while it takes its snapshot.
+	mu      sync.Mutex
+	scans   sync.WaitGroup
+	minFree int64
+	// version is the timestamp of the last commit; versions are ours to count
+	// because the database is opened in managed mode.
+	version uint64
+	// savedAt is when the position was last written.
+	savedAt time.Time
+	// unsaved is true from the moment a heartbeat could not be written for
+	// want of disk space until one could.
+	unsaved bool
+	// failed is the error of a commit that may have left half of itself in
+	// memory. Nothing is written from then on.
+	failed error
+	// tokens is room to look for duplicates in an update.
+	tokens []gateway.Token
+}
+
+// Open opens the store in dir, or makes one where dir is absent or empty. A
+// directory that it cannot take is left as it is; the error wraps ErrForeign,
+// ErrInUse, ErrDiskFull, ErrFormat or ErrDamaged where one of them is the
+// reason, names the path and says what to do next. Open reads the whole store
+// once to check it. After ErrDamaged Badger may have left goroutines behind:
+// the process is meant to end.
+func Open(dir string, o Options) (*Store, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	h, err := openHome(dir, o.MinFree)
+	if err != nil {
+		return nil, err
+	}
+	db, err := openBadger(h.badger(), &o)
+	if err != nil {
+		return nil, errors.Join(damaged(dir, err), h.close())
+	}
+	s := &Store{
+		home: h, db: db, log: o.Log, now: o.Now, minFree: o.MinFree,
+		reader:  db.NewTransactionAt(math.MaxUint64, false),
+		version: db.MaxVersion(), savedAt: o.Now(),
+	}
+	db.SetDiscardTs(s.version)
+	if err := s.load(); err != nil {
+		return nil, errors.Join(damaged(dir, err), s.Close())
+	}
+	if err := s.fillIndex(); err != nil {
+		return nil, errors.Join(damaged(dir, err), s.Close())
+	}
+	return s, nil
+}
+
+// fillIndex starts to fill the index from a snapshot of the store. Updates that
+// come meanwhile go into both, and win.
+func (s *Store) fillIndex() error {
+	keys := 0
+	for _, t := range s.db.Tables() {
+		keys += int(t.KeyCount)
+	}
+	s.index = newIndex(keys)
+	it, done, err := s.snapshot()
+	if err != nil {
+		return err
+	}
+	go func() {
+		defer done() // Close waits for it
+		for it.Rewind(); it.Valid(); it.Next() {
+			if s.closed.Load() {
+				return
+			}
+			token, record, err := decodeItem(it.Item())
+			if err != nil {
+				s.log.Error("the index in memory cannot be filled, lookups stay slower; start the box again to have the store checked", "err", err)
+				return
+			}
+			s.index.fill(token, record)
+		}
+		s.index.ready.Store(true)
+	}()
+	return nil
+}
+
+// load reads the feed's state into memory.
+func (s *Store) load() error {
+	var position gateway.Position
+	b, err := s.get(keyPosition)
+	if err == nil && b != nil {
+		position, err = decodePosition(b)
+	}
+	if err != nil {
+		return fmt.Errorf("feed position: %w", err)
+	}
+	s.position.Store(&position)
+	if b, err = s.get(keyComplete); err != nil {
+		return fmt.Errorf("complete flag: %w", err)
+	}
+	s.usable.Store(b != nil)
+	b, err = s.get(keySchedule)
+	if err == nil && b != nil {
+		var schedule *gateway.Schedule
+		schedule, err = gateway.DecodeSchedule(b)
+		s.schedule.Store(schedule)
+	}
+	if err != nil {
+		return fmt.Errorf("policy schedule: %w", err)
+	}
+	return nil
+}
+
+// get returns a copy of the value of one of the box's own keys, nil if there
+// is none. Own values are never empty.
+func (s *Store) get(key string) ([]byte, error) {
+	item, err := s.reader.Get([]byte(key))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return item.ValueCopy(nil)
+}
+
+// Lookup implements gateway.Directory. It takes no lock that Apply takes, so
+// an update never holds a gate up. Amid an Apply it may see some of its changes
+// before the others, each of them whole. No error shows the token.
+func (s *Store) Lookup(t gateway.Token) (gateway.Record, bool, error) {
+	if !s.index.ready.Load() {
+		return s.lookupStored(t)
+	}
+	if s.closed.Load() {
+		return gateway.Record{}, false, ErrClosed
+	}
+	record, known := s.index.lookup(t)
+	return record, known, nil
+}
+
+// lookupStored answers from Badger.
+func (s *Store) lookupStored(t gateway.Token) (gateway.Record, bool, error) {
+	s.readers.RLock()
+	defer s.readers.RUnlock()
+	if s.closed.Load() {
+		return gateway.Record{}, false, ErrClosed
+	}
+	item, err := s.reader.Get(appendRecordKey(make([]byte, 0, recordKeySize), t))
+	if err == badger.ErrKeyNotFound {
+		return gateway.Record{}, false, nil
+	}
+	if err != nil {
+		// Badger's error quotes the key.
+		return gateway.Record{}, false, fmt.Errorf("cache directory %s: a record cannot be read; start the box again to have the store checked", s.home.path)
+	}
+	var record gateway.Record
+	err = item.Value(func(v []byte) (err error) {
+		record, err = gateway.DecodeRecord(v)
+		return err
+	})
+	if err != nil {
+		return gateway.Record{}, false, fmt.Errorf("cache directory %s: %w; start the box again to have the store checked", s.home.path, err)
+	}
+	return record, true, nil
+}
+
+// Position returns the place in the feed up to which everything is applied. It
+// may be ahead of the one on disk by heartbeats, which carry no data.
+func (s *Store) Position() gateway.Position { return *s.position.Load() }
+
+// Records returns how many records there are; ok is false while the index is
+// still being filled.
+func (s *Store) Records() (n int, ok bool) { return s.index.records(), s.index.ready.Load() }
+
+// Usable reports whether an update with Complete was ever applied: until then
+// an absent record means nothing (R24).
+func (s *Store) Usable() bool { return s.usable.Load() }
+
+// Schedule returns the last schedule applied, nil if there is none. It is
+// shared: the caller does not change it.
+func (s *Store) Schedule() *gateway.Schedule { return s.schedule.Load() }
+
+// Close waits for lookups and updates that are under way, ends scans with
+// ErrClosed, writes out what Badger holds in memory and releases the
+// directory. It is idempotent and must not be called from inside Each.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	first := !s.closed.Swap(true)
+	s.mu.Unlock()
+	if !first {
+		return nil
+	}
+	s.scans.Wait()
+	s.readers.Lock()
+	defer s.readers.Unlock()
+	s.reader.Discard()
+	err := s.db.Close()
+	if err != nil {
+		err = fmt.Errorf("close cache directory %s: %w; what was applied is on the disk, start the box again", s.home.path, err)
+	}
+	return errors.Join(err, s.home.close())
+}
