@@ -1,0 +1,258 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"gateline/gateway"
+)
+
+// leafScheme is the scheme of BoxConfig.CentreURL.
+const leafScheme = "nats-leaf"
+
+// leafPort is the port of a CentreURL that names none.
+const leafPort = "7422"
+
+// Store is what a Box applies the feed to. The Box calls it from one goroutine.
+type Store interface {
+	// Position returns the place in the feed the store is at.
+	Position() gateway.Position
+	// Usable reports whether the store has ever been complete.
+	Usable() bool
+	// Apply makes an update durable together with its position, all or
+	// nothing, and returns then. It must not keep u.Changes. A Box calls it
+	// again with the same update until it returns nil.
+	Apply(u gateway.Update) error
+}
+
+// BoxConfig configures a Box. What is zero takes the default given with it.
+type BoxConfig struct {
+	// Station is the name of the box's station (gateway.ValidStation). Two
+	// boxes of one name push each other off the centre.
+	Station string
+	// CentreURL is nats-leaf://host:port; without a port, 7422.
+	CentreURL string
+	// Store is what the feed is applied to.
+	Store Store
+	// Log is for what an operator acts on; nil = slog.Default().
+	Log *slog.Logger
+	// OnApplied, if not nil, is called after each Apply, on the goroutine that
+	// applies: the feed waits for it. It must not keep Changes.
+	OnApplied func(gateway.Update)
+
+	// PollInterval is the time between two questions for missed entries while
+	// nothing seems to be wrong (5 s).
+	PollInterval time.Duration
+	// QuietAfter is how long nothing is heard before the box asks (3 s).
+	QuietAfter time.Duration
+	// PingInterval is the time between two pings of the link to the centre;
+	// two unanswered ones end it (10 s).
+	PingInterval time.Duration
+	// ReconnectInterval is the pause before the link is tried again; the
+	// server adds up to as much again at random (1 s).
+	ReconnectInterval time.Duration
+	// FetchTimeout is how long an answer to a fetch may pause (5 s).
+	FetchTimeout time.Duration
+	// WindowBytes bounds the answer to one fetch; a thin link is shared with
+	// live entries, so a small window keeps those quick (256 kB). An answer
+	// may be longer by one entry.
+	WindowBytes int
+	// Now is the box's clock, for measuring pauses only (time.Now).
+	Now func() time.Time
+}
+
+func (c *BoxConfig) setDefaults() {
+	duration := func(d *time.Duration, fallback time.Duration) {
+		if *d <= 0 {
+			*d = fallback
+		}
+	}
+	duration(&c.PollInterval, 5*time.Second)
+	duration(&c.QuietAfter, 3*time.Second)
+	duration(&c.PingInterval, pingInterval)
+	duration(&c.ReconnectInterval, time.Second)
+	duration(&c.FetchTimeout, 5*time.Second)
+	if c.WindowBytes <= 0 {
+		c.WindowBytes = 256 << 10
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+}
+
+// Stats is a snapshot of what a Box has done since it was opened.
+type Stats struct {
+	// Connected says whether the link to the centre is up.
+	Connected bool
+	// Position is the place in the feed of the last update applied.
+	Position gateway.Position
+	// LastHeard is when the centre was last heard, an entry or an answer; the
+	// zero Time if never.
+	LastHeard time.Time
+
+	Applied     uint64 // entries applied
+	Repeats     uint64 // entries that had been applied before
+	Gaps        uint64 // live entries that showed that others are missing
+	Refused     uint64 // entries and answers that do not continue our history
+	Fetches     uint64 // questions for missed entries
+	ApplyErrors uint64 // attempts to apply that failed and were repeated
+}
+
+// counters holds Stats for concurrent reading; the follower's goroutine writes.
+type counters struct {
+	position  atomic.Pointer[gateway.Position]
+	lastHeard atomic.Pointer[time.Time]
+
+	applied, repeats, gaps, refused, fetches, applyErrors atomic.Uint64
+}
+
+// Box is the box's end of the feed: an embedded NATS server that connects to
+// the centre as a leaf node, and the goroutine of Run that follows the feed.
+type Box struct {
+	cfg    BoxConfig
+	srv    *server.Server
+	srvLog *serverLog
+	stats  counters
+
+	running   atomic.Bool
+	closed    atomic.Bool
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// OpenBox starts the embedded server. It does not wait for the centre and
+// succeeds when that is not there; a wrong configuration is reported at once
+// and whole.
+func OpenBox(cfg BoxConfig) (*Box, error) {
+	cfg.setDefaults()
+	remote, urlErr := parseCentreURL(cfg.CentreURL)
+	var storeErr error
+	if cfg.Store == nil {
+		storeErr = errors.New("no store given")
+	}
+	if err := errors.Join(gateway.ValidStation(cfg.Station), urlErr, storeErr); err != nil {
+		return nil, fmt.Errorf("open the box's link to the centre: %w", err)
+	}
+	b := &Box{cfg: cfg, srvLog: &serverLog{log: cfg.Log, demote: true}}
+	at := cfg.Store.Position()
+	b.stats.position.Store(&at)
+	srv, err := startServer(boxOptions(&cfg, remote), b.srvLog)
+	if err != nil {
+		return nil, fmt.Errorf("open the box's link to the centre: start the embedded server: %w; this is not about the link, report it with the log", err)
+	}
+	b.srv = srv
+	return b, nil
+}
+
+func boxOptions(cfg *BoxConfig, centre *url.URL) *server.Options {
+	off := server.CompressionOpts{Mode: server.CompressionOff}
+	return &server.Options{
+		ServerName: "box-" + cfg.Station,
+		NoSigs:     true,
+		DontListen: true,
+		// A leaf node without an account of its own needs no system account.
+		NoSystemAccount: true,
+		PingInterval:    cfg.PingInterval,
+		MaxPingsOut:     maxPingsOut,
+		LeafNode: server.LeafNodeOpts{
+			ReconnectInterval: cfg.ReconnectInterval,
+			Compression:       off,
+			Remotes: []*server.RemoteLeafOpts{{
+				URLs:        []*url.URL{centre},
+				Compression: off,
+				// On a slow link the default of 1 s fails for ever.
+				DialTimeout:      5 * time.Second,
+				FirstInfoTimeout: 5 * time.Second,
+				// Without it a leaf bypasses the configured address.
+				IgnoreDiscoveredServers: true,
+			}},
+		},
+	}
+}
+
+func parseCentreURL(text string) (*url.URL, error) {
+	const next = "give nats-leaf://host:port"
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		// The text may hold a secret where it is malformed, so it stays out.
+		return nil, errors.New("the centre's URL cannot be read; " + next)
+	case u.User != nil:
+		return nil, errors.New("the centre's URL must not hold a user or password; " + next)
+	case u.Scheme != leafScheme, u.Hostname() == "", u.Path != "" && u.Path != "/", u.RawQuery != "", u.Fragment != "":
+		return nil, fmt.Errorf("the centre's URL %q is not of the form %s://host:port; %s", u.Redacted(), leafScheme, next)
+	case u.Port() == "":
+		u.Host += ":" + leafPort
+	}
+	return u, nil
+}
+
+// Connected reports whether the link to the centre is up.
+func (b *Box) Connected() bool { return b.srv.NumLeafNodes() > 0 }
+
+// Stats returns what the box has done so far. It may be called at any time.
+func (b *Box) Stats() Stats {
+	s := Stats{
+		Connected:   b.Connected(),
+		Position:    *b.stats.position.Load(),
+		Applied:     b.stats.applied.Load(),
+		Repeats:     b.stats.repeats.Load(),
+		Gaps:        b.stats.gaps.Load(),
+		Refused:     b.stats.refused.Load(),
+		Fetches:     b.stats.fetches.Load(),
+		ApplyErrors: b.stats.applyErrors.Load(),
+	}
+	if t := b.stats.lastHeard.Load(); t != nil {
+		s.LastHeard = *t
+	}
+	return s
+}
+
+// Run follows the feed until ctx is done and then returns nil. An error means
+// that the embedded server is gone; a link that is down, an entry that is
+// refused and a store that cannot write are none: they are logged and tried
+// again. Run is called once.
+func (b *Box) Run(ctx context.Context) error {
+	if b.closed.Load() || b.running.Swap(true) {
+		return errors.New("follow the feed: the box is closed, or Run was called before")
+	}
+	nc, err := nats.Connect("",
+		nats.InProcessServer(b.srv),
+		nats.Name(b.cfg.Station),
+		nats.MaxReconnects(-1),
+		// What is dropped from a full buffer shows as a gap and is fetched.
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+	)
+	if err != nil {
+		return fmt.Errorf("follow the feed: connect to the embedded server: %w", err)
+	}
+	defer nc.Close()
+	r, err := newRunner(b, nc)
+	if err != nil {
+		return fmt.Errorf("follow the feed: %w", err)
+	}
+	return r.loop(ctx)
+}
+
+// Close stops the embedded server. It is idempotent; end Run first.
+func (b *Box) Close() error {
+	b.closeOnce.Do(func() {
+		b.closed.Store(true)
+		if err := stopServer(b.srv); err != nil {
+			b.closeErr = fmt.Errorf("close the box's link to the centre: %w", err)
+		}
+	})
+	return b.closeErr
+}

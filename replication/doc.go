@@ -1,0 +1,31 @@
+// Package replication carries the centre's feed to the boxes: the format of an
+// entry, the one fenced writer at the centre (Publisher), the server that holds
+// the stream (Hub), and the box's end (Box), which follows the feed over a leaf
+// node connection and applies it to a Store.
+//
+// The feed is one JetStream stream with one totally ordered history. The
+// stream's sequence is the entry's number. Stored entries are republished to a
+// plain subject for boxes that are connected; whatever a box missed it fetches
+// by Direct Get in windows of bounded bytes. There is no consumer at the hub and
+// no JetStream on a box.
+//
+// Format and protocol are described byte by byte in DESIGN.md.
+package replication
+
+// Names both ends agree on. A station's permissions are made of them.
+const (
+	// Domain is the JetStream domain of the centre.
+	Domain = "centre"
+	// StreamFeed is the stream that holds the feed.
+	StreamFeed = "FEED"
+	// SubjectFeed is the subject the one writer publishes to. Boxes have no
+	// part in it.
+	SubjectFeed = "gateline.feed"
+	// SubjectLive is the subject every stored entry is republished to.
+	SubjectLive = "gateline.live"
+	// SubjectFetch is the subject of a batched Direct Get on the feed.
+	SubjectFetch = "$JS." + Domain + ".API.DIRECT.GET." + StreamFeed
+	// InboxPrefix, followed by a station's name, is the prefix of the subjects
+	// on which that station receives what it fetched.
+	InboxPrefix = "gateline.inbox."
+)

@@ -1,0 +1,217 @@
+package replication
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// fetchBatch bounds the messages of one answer, so that they fit the channel
+// they wait in.
+const fetchBatch = 1024
+
+// Headers of an answer to a batched Direct Get (NATS ADR-31).
+const (
+	headerStatus      = "Status"
+	headerDescription = "Description"
+	headerSequence    = "Nats-Sequence"
+	headerLast        = "Nats-Last-Sequence"
+	headerPending     = "Nats-Num-Pending"
+)
+
+// Status codes of an answer that carries no entry.
+const (
+	statusEndOfBatch   = "204"
+	statusNotFound     = "404"
+	statusNoResponders = "503"
+)
+
+// fetch is the one window of missed entries that is being asked for.
+type fetch struct {
+	prefix   string // of the subjects answers come to
+	serial   uint64
+	active   bool
+	verify   bool   // it starts at the entry we stand at, not at the next
+	from     uint64 // our position when it was asked for
+	subject  string
+	deadline time.Time
+}
+
+// directGet is the body of the request.
+type directGet struct {
+	Seq      uint64 `json:"seq"`
+	Batch    int    `json:"batch"`
+	MaxBytes int    `json:"max_bytes"`
+}
+
+// startFetch asks for the entries after our position. Where the centre has not
+// yet shown that it has the entry we stand at, it asks for that one too: a feed
+// that was replaced or restored then shows at once, also where it is silent.
+func (r *runner) startFetch(now time.Time) {
+	f, at := &r.fetch, r.follower.Position().Number
+	f.serial++
+	f.active, f.verify, f.from = true, !r.verified && at > 0, at
+	f.subject = f.prefix + strconv.FormatUint(f.serial, 10)
+	f.deadline = now.Add(r.cfg.FetchTimeout)
+	r.nextPoll = now.Add(r.cfg.PollInterval)
+	request := directGet{Seq: at + 1, Batch: fetchBatch, MaxBytes: r.cfg.WindowBytes}
+	if f.verify {
+		request.Seq = at
+	}
+	body, err := json.Marshal(request)
+	if err == nil {
+		err = r.nc.PublishRequest(SubjectFetch, f.subject, body)
+	}
+	if err != nil {
+		r.log.Debug("fetch", "err", err)
+		r.abandon(now)
+		return
+	}
+	r.stats.fetches.Add(1)
+}
+
+// abandon ends a fetch that came to nothing; the next one has to wait.
+func (r *runner) abandon(now time.Time) {
+	r.fetch.active = false
+	r.nextPoll = now.Add(fetchRetry)
+}
+
+// noAnswer abandons a fetch that nobody answered.
+func (r *runner) noAnswer(now time.Time) {
+	r.abandon(now)
+	if r.unanswered++; r.unanswered == unansweredLimit {
+		r.log.Warn("the centre is connected and does not answer about its feed; it is asked again; check that its publisher and its JetStream run",
+			"centre", r.cfg.CentreURL)
+	}
+}
+
+// answer takes one message of the answer to the running fetch.
+func (r *runner) answer(ctx context.Context, m *nats.Msg) {
+	if !r.fetch.active || m.Subject != r.fetch.subject {
+		return // of a fetch that was given up
+	}
+	now := r.cfg.Now()
+	switch m.Header.Get(headerStatus) {
+	case statusNoResponders:
+		// From the box's own server: the link is down, or the centre has no
+		// feed yet.
+		r.noAnswer(now)
+		return
+	case "":
+		r.heardNow()
+		r.fetched(ctx, m)
+	case statusEndOfBatch:
+		r.heardNow()
+		r.endOfWindow(m, now)
+	case statusNotFound:
+		r.heardNow()
+		r.notFound(now)
+	default:
+		r.heardNow()
+		r.abandon(now)
+		r.refuse(fmt.Errorf("fetch from the centre's feed: it answers %.40q %.80q",
+			m.Header.Get(headerStatus), m.Header.Get(headerDescription)))
+	}
+	r.fetch.deadline = r.cfg.Now().Add(r.cfg.FetchTimeout)
+}
+
+// notFound is the answer where the feed holds nothing from the number on that
+// was asked for.
+func (r *runner) notFound(now time.Time) {
+	if at := r.follower.Position().Number; r.fetch.verify {
+		r.fetch.active = false
+		r.refuse(fmt.Errorf("%w: it ends before entry %d, position of this box", ErrWentBack, at))
+		return
+	}
+	r.verified = true
+	r.follower.Asked(r.follower.Position().Number)
+	r.windowDone(0, now)
+}
+
+// fetched takes one entry of the answer.
+func (r *runner) fetched(ctx context.Context, m *nats.Msg) {
+	sequence, last, pending, err := window(m)
+	var e Entry
+	if err == nil {
+		e, err = DecodeEntry(m.Data)
+	}
+	if err == nil && e.Number != sequence {
+		err = fmt.Errorf("%w: number %d at place %d of the stream", ErrEntry, e.Number, sequence)
+	}
+	action := ActionRefuse
+	if err == nil {
+		action, err = r.follower.Step(&e)
+	}
+	if action == ActionGap && last == 0 {
+		// Not a message lost on the way: it is the first of its window.
+		action, err = ActionRefuse, fmt.Errorf("%w: it starts at entry %d, position of this box %d", ErrMissing, e.Number, r.follower.Position().Number)
+	}
+	switch action {
+	case ActionRefuse:
+		r.fetch.active = false
+		r.refuse(err)
+		return
+	case ActionGap:
+		r.abandon(r.cfg.Now())
+		return
+	}
+	r.verified = true
+	r.follower.Asked(sequence + pending)
+	if action == ActionApply {
+		r.apply(ctx, &e)
+		return
+	}
+	if !r.fetch.verify || e.Number != r.fetch.from {
+		r.stats.repeats.Add(1)
+	}
+	if e.Number == r.follower.Position().Number {
+		r.recovered()
+	}
+}
+
+// endOfWindow asks for the next window until nothing is pending.
+func (r *runner) endOfWindow(m *nats.Msg, now time.Time) {
+	pending, err := strconv.ParseUint(strings.TrimSpace(m.Header.Get(headerPending)), 10, 64)
+	if err != nil {
+		r.abandon(now)
+		r.refuse(fmt.Errorf("fetch from the centre's feed: its answer has no %s", headerPending))
+		return
+	}
+	r.windowDone(pending, now)
+}
+
+func (r *runner) windowDone(pending uint64, now time.Time) {
+	f, at := &r.fetch, r.follower.Position().Number
+	f.active = false
+	// A live entry that came while this window was under way may be newer than
+	// the window's count of what is pending.
+	missed := r.heard > at
+	r.heard = 0
+	switch {
+	case pending == 0 && !missed:
+	case missed || at > f.from || f.verify:
+		r.startFetch(now)
+	default:
+		// The window brought nothing although there is more; do not spin.
+		r.abandon(now)
+	}
+}
+
+// window reads where in its answer an entry stands. last is 0 for the first
+// entry of a window.
+func window(m *nats.Msg) (sequence, last, pending uint64, err error) {
+	for _, h := range []struct {
+		name  string
+		value *uint64
+	}{{headerSequence, &sequence}, {headerLast, &last}, {headerPending, &pending}} {
+		if *h.value, err = strconv.ParseUint(m.Header.Get(h.name), 10, 64); err != nil {
+			return 0, 0, 0, fmt.Errorf("fetch from the centre's feed: its answer has no %s", h.name)
+		}
+	}
+	return sequence, last, pending, nil
+}

@@ -1,0 +1,354 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"gateline/gateway"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// until waits for cond, at most 20 s.
+func until(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(20 * time.Second)
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
+
+// lines collects what is logged.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *lines) count(part string) int { return strings.Count(l.String(), part) }
+
+func (l *lines) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, nil))
+}
+
+// memory is a Store that refuses whatever does not continue it.
+type memory struct {
+	mu       sync.Mutex
+	position gateway.Position
+	records  map[gateway.Token]gateway.Record
+	schedule *gateway.Schedule
+	complete uint64 // number of the update that carried Complete
+	faults   []string
+	failing  error
+	failed   int
+}
+
+func newMemory() *memory { return &memory{records: map[gateway.Token]gateway.Record{}} }
+
+func (s *memory) Position() gateway.Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.position
+}
+
+func (s *memory) Usable() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.complete != 0
+}
+
+func (s *memory) Apply(u gateway.Update) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failing != nil {
+		s.failed++
+		return s.failing
+	}
+	if u.To.Number != s.position.Number+1 || s.position.Epoch != 0 && u.To.Epoch != s.position.Epoch {
+		s.faults = append(s.faults, fmt.Sprintf("entry %d applied at %d", u.To.Number, s.position.Number))
+	}
+	if u.Complete && s.complete != 0 {
+		s.faults = append(s.faults, fmt.Sprintf("complete twice, at %d and %d", s.complete, u.To.Number))
+	}
+	if u.Complete {
+		s.complete = u.To.Number
+	}
+	for _, c := range u.Changes {
+		if c.Delete {
+			delete(s.records, c.Token)
+		} else {
+			s.records[c.Token] = c.Record
+		}
+	}
+	if u.Schedule != nil {
+		s.schedule = u.Schedule
+	}
+	s.position = u.To
+	return nil
+}
+
+func (s *memory) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failing = err
+}
+
+func (s *memory) at() uint64 { return s.Position().Number }
+
+func (s *memory) check(t *testing.T) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, fault := range s.faults {
+		t.Error(fault)
+	}
+}
+
+// centre is a hub with a publisher, and records what boxes have to hold.
+type centre struct {
+	t    *testing.T
+	hub  *Hub
+	js   jetstream.JetStream
+	pub  *Publisher
+	want map[gateway.Token]gateway.Record
+}
+
+func openCentre(t *testing.T, dir, leafListen string) *centre {
+	t.Helper()
+	hub, err := OpenHub(HubConfig{Dir: dir, LeafListen: leafListen, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := hub.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &centre{t: t, hub: hub, js: js, want: map[gateway.Token]gateway.Record{}}
+	t.Cleanup(c.close)
+	c.pub, err = OpenPublisher(t.Context(), js, PublisherConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (c *centre) close() {
+	c.js.Conn().Close()
+	if err := c.hub.Close(); err != nil {
+		c.t.Error(err)
+	}
+}
+
+// publish stores n entries of one change each.
+func (c *centre) publish(n int) {
+	c.t.Helper()
+	for range n {
+		number := c.pub.Last().Number + 1
+		change := gateway.Change{Token: gateway.Token(number * 0x9e3779b97f4a7c15), Record: gateway.Record{Anchor: gateway.Day(1 + number%1000)}}
+		e := Entry{Time: time.Now().UnixMicro(), Source: number, Changes: []gateway.Change{change}}
+		if err := c.pub.Publish(c.t.Context(), &e); err != nil {
+			c.t.Fatal(err)
+		}
+		c.want[change.Token] = change.Record
+	}
+}
+
+func (c *centre) url() string { return "nats-leaf://" + c.hub.LeafAddr() }
+
+// startBox opens and runs a box with quick intervals and returns it with a
+// function that stops it.
+func startBox(t *testing.T, url string, store Store, log *lines, change func(*BoxConfig)) (*Box, func()) {
+	t.Helper()
+	cfg := BoxConfig{
+		Station: "s-0407", CentreURL: url, Store: store, Log: log.logger(),
+		PollInterval: 500 * time.Millisecond, QuietAfter: 300 * time.Millisecond,
+		PingInterval: 3 * time.Second, ReconnectInterval: 50 * time.Millisecond,
+		FetchTimeout: time.Second,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	box, err := OpenBox(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- box.Run(ctx) }()
+	stop := sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if err := box.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return box, stop
+}
+
+// same waits until the box is where the centre is and compares the records.
+func same(t *testing.T, c *centre, s *memory) {
+	t.Helper()
+	last := c.pub.Last()
+	until(t, fmt.Sprintf("box at entry %d", last.Number), func() bool { return s.at() >= last.Number })
+	s.check(t)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if want := (gateway.Position{Epoch: last.Epoch, Number: last.Number, Watermark: last.Time}); s.position != want {
+		t.Errorf("position %+v, want %+v", s.position, want)
+	}
+	if len(s.records) != len(c.want) {
+		t.Errorf("%d records, want %d", len(s.records), len(c.want))
+	}
+	for token, record := range c.want {
+		if s.records[token] != record {
+			t.Fatal("a record differs")
+		}
+	}
+}
+
+// proxy passes TCP connections on until it is told not to.
+type proxy struct {
+	listener net.Listener
+	target   string
+	wg       sync.WaitGroup
+
+	mu     sync.Mutex
+	conns  map[net.Conn]struct{}
+	cut    bool          // connections are closed at once
+	stall  chan struct{} // not nil: bytes are taken and kept until it is closed
+	closed bool
+}
+
+func newProxy(t *testing.T, target string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{listener: l, target: target, conns: map[net.Conn]struct{}{}}
+	p.wg.Add(1)
+	go p.accept()
+	t.Cleanup(func() {
+		p.setStall(false)
+		p.mu.Lock()
+		p.closed = true
+		p.mu.Unlock()
+		p.setCut(true)
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		p.wg.Wait()
+	})
+	return p
+}
+
+func (p *proxy) url() string { return "nats-leaf://" + p.listener.Addr().String() }
+
+func (p *proxy) setCut(cut bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cut = cut
+	if cut {
+		for c := range p.conns {
+			_ = c.Close()
+		}
+	}
+}
+
+// setStall makes the line silent without closing it.
+func (p *proxy) setStall(stall bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if stall && p.stall == nil {
+		p.stall = make(chan struct{})
+	} else if !stall && p.stall != nil {
+		close(p.stall)
+		p.stall = nil
+	}
+}
+
+func (p *proxy) accept() {
+	defer p.wg.Done()
+	for {
+		in, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		out, err := net.Dial("tcp", p.target)
+		p.mu.Lock()
+		if err != nil || p.cut || p.closed {
+			p.mu.Unlock()
+			_ = in.Close()
+			if out != nil {
+				_ = out.Close()
+			}
+			continue
+		}
+		p.conns[in], p.conns[out] = struct{}{}, struct{}{}
+		p.wg.Add(2)
+		p.mu.Unlock()
+		go p.pass(in, out)
+		go p.pass(out, in)
+	}
+}
+
+func (p *proxy) pass(to, from net.Conn) {
+	defer p.wg.Done()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		p.mu.Lock()
+		stall := p.stall
+		p.mu.Unlock()
+		if stall != nil {
+			<-stall
+			err = errors.Join(err, io.ErrClosedPipe) // what was kept is lost
+		}
+		if err == nil {
+			_, err = to.Write(buf[:n])
+		}
+		if err != nil {
+			_, _ = to.Close(), from.Close()
+			p.mu.Lock()
+			delete(p.conns, to)
+			delete(p.conns, from)
+			p.mu.Unlock()
+			return
+		}
+	}
+}

@@ -1,0 +1,276 @@
+package replication
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ErrFenced reports that another writer has published to the feed. The
+// Publisher that got it is of no further use: its process stops, or opens a
+// new Publisher and goes on from that one's Last.
+var ErrFenced = errors.New("another writer has taken over the feed")
+
+// metadataEpoch is the key of the feed's epoch in the stream's metadata.
+const metadataEpoch = "gateline-epoch"
+
+// resolveTimeout bounds the question whether an entry whose acknowledgement
+// was lost is in the feed.
+const resolveTimeout = 5 * time.Second
+
+// timeBackLimit is how far the centre's clock may step back before that is
+// worth a line in the log.
+const timeBackLimit = time.Second
+
+// PublisherConfig configures a Publisher.
+type PublisherConfig struct {
+	// Replicas is the number of servers that keep the stream; 0 = 1. It
+	// counts only when the stream is created.
+	Replicas int
+	// Log is for what an operator acts on; nil = slog.Default().
+	Log *slog.Logger
+}
+
+// Publisher is the one writer of the feed. It is safe for concurrent use.
+type Publisher struct {
+	js     jetstream.JetStream
+	stream jetstream.Stream
+	log    *slog.Logger
+
+	mu     sync.Mutex // guards the following, and makes publishing one at a time
+	last   Entry      // without Changes and Schedule
+	fenced bool
+	// unsure is an encoded entry last.Number+1 whose acknowledgement was lost;
+	// it is settled before anything else is published.
+	unsure []byte
+}
+
+// OpenPublisher opens the stream of the feed, creating it with a new epoch if
+// there is none, and reads its last entry. ctx bounds the call.
+func OpenPublisher(ctx context.Context, js jetstream.JetStream, cfg PublisherConfig) (*Publisher, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	stream, err := openStream(ctx, js, max(cfg.Replicas, 1))
+	if err != nil {
+		return nil, fmt.Errorf("open the feed: %w", err)
+	}
+	// Asked anew: what CachedInfo holds may be older than the last entry.
+	info, err := stream.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open the feed: read the state of stream %s: %w; check that the centre's server runs", StreamFeed, err)
+	}
+	epoch, err := checkStream(&info.Config)
+	if err != nil {
+		return nil, fmt.Errorf("open the feed: %w", err)
+	}
+	p := &Publisher{js: js, stream: stream, log: cfg.Log, last: Entry{Epoch: epoch}}
+	if info.State.LastSeq == 0 {
+		return p, nil
+	}
+	msg, err := stream.GetMsg(ctx, info.State.LastSeq)
+	if err != nil {
+		return nil, fmt.Errorf("open the feed: read entry %d, the last: %w; check the centre's server", info.State.LastSeq, err)
+	}
+	last, err := DecodeEntry(msg.Data)
+	if err == nil && (last.Epoch != epoch || last.Number != msg.Sequence) {
+		err = fmt.Errorf("%w: its epoch or number is not that of its place", ErrEntry)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the feed: entry %d, the last: %w; find out what else writes to %s", msg.Sequence, err, SubjectFeed)
+	}
+	p.settle(&last)
+	return p, nil
+}
+
+func openStream(ctx context.Context, js jetstream.JetStream, replicas int) (jetstream.Stream, error) {
+	stream, err := js.Stream(ctx, StreamFeed)
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		if err != nil {
+			err = fmt.Errorf("look for stream %s: %w; check that the centre's server runs with JetStream", StreamFeed, err)
+		}
+		return stream, err
+	}
+	var random [8]byte
+	for binary.LittleEndian.Uint64(random[:]) == 0 {
+		_, _ = rand.Read(random[:]) // never fails
+	}
+	stream, err = js.CreateStream(ctx, feedConfig(binary.LittleEndian.Uint64(random[:]), replicas))
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		// Another publisher was faster; its epoch counts.
+		stream, err = js.Stream(ctx, StreamFeed)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create stream %s: %w; check the disk of the centre's server", StreamFeed, err)
+	}
+	return stream, nil
+}
+
+// feedConfig is the stream of the feed. Nothing in it expires: until shards
+// exist, a new box needs every entry.
+func feedConfig(epoch uint64, replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:        StreamFeed,
+		Description: "gateline: every change the boxes apply, in order",
+		Subjects:    []string{SubjectFeed},
+		Storage:     jetstream.FileStorage,
+		Discard:     jetstream.DiscardOld,
+		MaxMsgSize:  MaxEntrySize,
+		Replicas:    replicas,
+		DenyDelete:  true,
+		DenyPurge:   true,
+		AllowDirect: true,
+		RePublish:   &jetstream.RePublish{Source: SubjectFeed, Destination: SubjectLive},
+		Metadata:    map[string]string{metadataEpoch: strconv.FormatUint(epoch, 16)},
+	}
+}
+
+// checkStream refuses a stream that does not keep what the feed promises, and
+// returns the epoch of one that does.
+func checkStream(c *jetstream.StreamConfig) (uint64, error) {
+	var faults []error
+	want := func(ok bool, what string) {
+		if !ok {
+			faults = append(faults, errors.New(what))
+		}
+	}
+	want(len(c.Subjects) == 1 && c.Subjects[0] == SubjectFeed, "its subject is not "+SubjectFeed)
+	want(c.Storage == jetstream.FileStorage, "it is not stored in files")
+	want(c.DenyDelete && c.DenyPurge, "its messages can be deleted or purged")
+	want(c.AllowDirect, "it does not allow direct get")
+	want(c.RePublish != nil && c.RePublish.Destination == SubjectLive && !c.RePublish.HeadersOnly, "it is not republished to "+SubjectLive)
+	epoch, err := strconv.ParseUint(c.Metadata[metadataEpoch], 16, 64)
+	want(err == nil && epoch != 0, "it has no epoch")
+	if len(faults) > 0 {
+		return 0, fmt.Errorf("stream %s is not a feed of ours: %w; use another directory or account for the centre", StreamFeed, errors.Join(faults...))
+	}
+	return epoch, nil
+}
+
+// Last returns the last entry known to be in the feed, without its Changes and
+// Schedule. Its Number is zero if there is none; its Epoch is always set.
+func (p *Publisher) Last() Entry {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last
+}
+
+// Publish stores e as the next entry and returns once it is on disk. It sets
+// e.Epoch and e.Number. It raises e.Time where the centre's clock has not moved
+// on since the last entry, because times grow within an epoch.
+//
+// The error wraps ErrFenced when another writer took over, and ErrEntry when e
+// cannot be encoded; in both cases e is not in the feed. After any other error
+// it may be, and the caller publishes it again: applying a change twice is the
+// same as once. ctx bounds the call, apart from resolveTimeout (5 s) to find
+// out about a lost acknowledgement.
+func (p *Publisher) Publish(ctx context.Context, e *Entry) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.publishUnsure(ctx); err != nil {
+		return fmt.Errorf("publish the entry after %d: %w", p.last.Number, err)
+	}
+	e.Epoch, e.Number = p.last.Epoch, p.last.Number+1
+	p.raiseTime(e)
+	b, err := AppendEntry(nil, e)
+	if err == nil {
+		err = p.store(ctx, b, e)
+	}
+	if err != nil {
+		return fmt.Errorf("publish entry %d: %w", e.Number, err)
+	}
+	return nil
+}
+
+// publishUnsure settles the entry whose acknowledgement was lost, if there is
+// one, by publishing it once more.
+func (p *Publisher) publishUnsure(ctx context.Context) error {
+	if p.unsure == nil {
+		return nil
+	}
+	e, err := DecodeEntry(p.unsure)
+	if err != nil {
+		return err
+	}
+	return p.store(ctx, p.unsure, &e)
+}
+
+func (p *Publisher) raiseTime(e *Entry) {
+	if e.Time > p.last.Time || e.Time <= 0 {
+		return
+	}
+	if back := time.Duration(p.last.Time-e.Time) * time.Microsecond; back > timeBackLimit {
+		p.log.Warn("the centre's clock is behind the last entry of the feed; check its time synchronisation", "behind", back, "entry", e.Number)
+	}
+	e.Time = p.last.Time + 1
+}
+
+// store publishes b, the encoded e, expecting to be the next in the stream.
+func (p *Publisher) store(ctx context.Context, b []byte, e *Entry) error {
+	if p.fenced {
+		return ErrFenced
+	}
+	_, err := p.js.Publish(ctx, SubjectFeed, b,
+		jetstream.WithExpectLastSequence(e.Number-1), jetstream.WithExpectStream(StreamFeed))
+	if err == nil {
+		p.settle(e)
+		return nil
+	}
+	var refused *jetstream.APIError
+	if errors.As(err, &refused) && !sequenceRefused(refused) {
+		return err // the server says that it has not stored the entry
+	}
+	return p.resolve(ctx, b, e, err)
+}
+
+// sequenceRefused reports whether the stream's last sequence was not the
+// expected one. A cluster has an error code of its own for it.
+func sequenceRefused(err *jetstream.APIError) bool {
+	return err.ErrorCode == 10071 || err.ErrorCode == 10164
+}
+
+// resolve looks at what the stream holds in e's place after the attempt to
+// store it there ended with cause.
+func (p *Publisher) resolve(ctx context.Context, b []byte, e *Entry, cause error) error {
+	p.unsure = b
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resolveTimeout)
+	defer cancel()
+	msg, err := p.stream.GetMsg(ctx, e.Number)
+	switch {
+	case err == nil && bytes.Equal(msg.Data, b):
+		p.settle(e)
+		return nil
+	case err == nil:
+		p.fenced = true
+		return fmt.Errorf("%w: it holds another entry %d; stop this one, or let it open the feed anew", ErrFenced, e.Number)
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return p.resolveAbsent(e, cause)
+	}
+	return fmt.Errorf("%w (whether it was stored could not be read: %w); check the centre's server", cause, err)
+}
+
+// resolveAbsent judges an entry that is not in its place. A stream that is
+// shorter than what was acknowledged to us is not the stream we wrote to.
+func (p *Publisher) resolveAbsent(e *Entry, cause error) error {
+	var refused *jetstream.APIError
+	if errors.As(cause, &refused) {
+		p.fenced = true
+		return fmt.Errorf("%w: the stream does not end at entry %d, where we left it (%w); open the feed anew", ErrFenced, e.Number-1, cause)
+	}
+	return fmt.Errorf("%w; check the centre's server", cause)
+}
+
+// settle makes e the last entry.
+func (p *Publisher) settle(e *Entry) {
+	p.last, p.unsure = *e, nil
+	p.last.Changes, p.last.Schedule = nil, nil
+}

@@ -1,0 +1,298 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"gateline/gateway"
+)
+
+const (
+	// tickInterval is how often the runner looks at the link and its timers.
+	tickInterval = 100 * time.Millisecond
+	// liveBuffer bounds the live entries that wait to be applied; what does not
+	// fit is dropped and fetched later.
+	liveBuffer = 256
+	// connectGrace is how long a box waits at its start before it reports that
+	// the centre is not there.
+	connectGrace = 3 * time.Second
+	// fetchRetry is the pause after a fetch that came to nothing.
+	fetchRetry = time.Second
+	// applyRetryMin and applyRetryMax bound the pause between two attempts to
+	// apply an update that the store could not take.
+	applyRetryMin = 100 * time.Millisecond
+	applyRetryMax = 5 * time.Second
+	// unansweredLimit is the number of questions nobody answered, over a link
+	// that is up, after which that is reported.
+	unansweredLimit = 3
+	// sameReportAfter is how soon the same trouble, gone and back again, is
+	// worth another line in the log.
+	sameReportAfter = time.Minute
+)
+
+// runner follows the feed. Everything in it belongs to the goroutine of
+// Box.Run.
+type runner struct {
+	cfg   *BoxConfig
+	log   *slog.Logger
+	stats *counters
+	nc    *nats.Conn
+	// connected and cause are the link's state as the embedded server has it.
+	connected func() bool
+	cause     func() string
+
+	follower Follower
+	live     chan *nats.Msg
+	answers  chan *nats.Msg
+	fetch    fetch
+	// verified says that the centre has shown us the very entry we stand at,
+	// since the link came up or went quiet.
+	verified bool
+	// heard is the highest number of a live entry that could not be applied
+	// because others were missing.
+	heard     uint64
+	lastHeard time.Time
+	quiet     bool
+	nextPoll  time.Time
+	// unanswered counts the questions nobody answered since the centre was
+	// last heard.
+	unanswered int
+
+	link    linkState
+	trouble trouble
+}
+
+// linkState is what was last reported of the link.
+type linkState struct {
+	up, reported bool
+	started      time.Time
+}
+
+// trouble is what was reported of entries that do not fit.
+type trouble struct {
+	// seen holds the kinds met since the box last got on; not empty = in
+	// trouble.
+	seen   map[error]bool
+	logged bool
+	// at holds when a kind was last logged.
+	at map[error]time.Time
+}
+
+func newRunner(b *Box, nc *nats.Conn) (*runner, error) {
+	r := &runner{
+		cfg: &b.cfg, log: b.cfg.Log, stats: &b.stats, nc: nc,
+		connected: b.Connected, cause: b.srvLog.cause,
+		follower: NewFollower(b.cfg.Store.Position(), b.cfg.Store.Usable()),
+		live:     make(chan *nats.Msg, liveBuffer),
+		answers:  make(chan *nats.Msg, 2*fetchBatch),
+	}
+	r.link.started = b.cfg.Now()
+	r.trouble.seen, r.trouble.at = map[error]bool{}, map[error]time.Time{}
+	r.fetch.prefix = InboxPrefix + b.cfg.Station + "."
+	if _, err := nc.ChanSubscribe(SubjectLive, r.live); err != nil {
+		return nil, fmt.Errorf("subscribe to %s: %w", SubjectLive, err)
+	}
+	if _, err := nc.ChanSubscribe(r.fetch.prefix+"*", r.answers); err != nil {
+		return nil, fmt.Errorf("subscribe to %s: %w", r.fetch.prefix+"*", err)
+	}
+	return r, nil
+}
+
+func (r *runner) loop(ctx context.Context) error {
+	tick := time.NewTicker(tickInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case m := <-r.answers:
+			r.answer(ctx, m)
+		case m := <-r.live:
+			r.liveEntry(ctx, m.Data)
+		case <-tick.C:
+			if r.nc.IsClosed() {
+				return errors.New("follow the feed: the embedded server closed the connection; restart the box")
+			}
+			r.tick(r.cfg.Now())
+		}
+	}
+}
+
+// tick looks after the link, the running fetch and the next poll.
+func (r *runner) tick(now time.Time) {
+	up := r.connected()
+	r.reportLink(up, now)
+	if up != r.link.up {
+		r.link.up = up
+		r.verified, r.fetch.active = false, false
+		r.nextPoll = now
+	}
+	if r.fetch.active && now.After(r.fetch.deadline) {
+		r.noAnswer(now)
+	}
+	if !up || r.fetch.active {
+		return
+	}
+	if !r.quiet && now.Sub(r.lastHeard) >= r.cfg.QuietAfter {
+		// Once for each silence; the slow poll goes on after it.
+		r.quiet, r.verified = true, false
+		r.nextPoll = now
+	}
+	if !now.Before(r.nextPoll) {
+		r.startFetch(now)
+	}
+}
+
+// reportLink logs a change of the link once.
+func (r *runner) reportLink(up bool, now time.Time) {
+	l := &r.link
+	switch {
+	case up && (!l.reported || !l.up):
+		r.log.Info("the link to the centre is up", "centre", r.cfg.CentreURL, "position", r.follower.Position().Number)
+		l.reported = true
+	case !up && l.up:
+		r.log.Warn("the link to the centre is down; gates are answered from the data on this box, the link is tried again",
+			"centre", r.cfg.CentreURL, "position", r.follower.Position().Number, "cause", r.cause())
+	case !up && !l.reported && now.Sub(l.started) >= connectGrace:
+		r.log.Warn("the centre is not reachable; gates are answered from the data on this box, the link is tried again; check the network and the centre's address",
+			"centre", r.cfg.CentreURL, "position", r.follower.Position().Number, "cause", r.cause())
+		l.reported = true
+	}
+}
+
+func (r *runner) heardNow() {
+	now := r.cfg.Now()
+	if r.unanswered >= unansweredLimit {
+		r.log.Info("the centre's feed answers again")
+	}
+	r.lastHeard, r.quiet, r.unanswered = now, false, 0
+	r.stats.lastHeard.Store(&now)
+}
+
+// liveEntry takes an entry as the stream republishes it.
+func (r *runner) liveEntry(ctx context.Context, data []byte) {
+	r.heardNow()
+	e, err := DecodeEntry(data)
+	if err != nil {
+		r.refuse(err)
+		return
+	}
+	action, err := r.follower.Step(&e)
+	switch action {
+	case ActionApply:
+		r.apply(ctx, &e)
+	case ActionRepeat:
+		r.stats.repeats.Add(1)
+	case ActionRefuse:
+		r.refuse(err)
+	case ActionGap:
+		r.heard = max(r.heard, e.Number)
+		// While entries are refused only the poll asks again.
+		if !r.fetch.active && len(r.trouble.seen) == 0 && r.link.up {
+			r.stats.gaps.Add(1)
+			r.startFetch(r.cfg.Now())
+		}
+	}
+}
+
+// apply hands the next entry to the store until that has taken it. It reports
+// whether it has; if not, ctx is done.
+func (r *runner) apply(ctx context.Context, e *Entry) bool {
+	u := r.follower.Update(e)
+	if !r.applyUpdate(ctx, u) {
+		return false
+	}
+	r.follower.Applied(&u)
+	r.stats.position.Store(&u.To)
+	r.stats.applied.Add(1)
+	r.recovered()
+	if r.cfg.OnApplied != nil {
+		r.cfg.OnApplied(u)
+	}
+	return true
+}
+
+func (r *runner) applyUpdate(ctx context.Context, u gateway.Update) bool {
+	pause := applyRetryMin
+	for failed := false; ; failed = true {
+		err := r.cfg.Store.Apply(u)
+		if err == nil {
+			if failed {
+				r.log.Info("updates are applied again", "entry", u.To.Number)
+			}
+			return true
+		}
+		r.stats.applyErrors.Add(1)
+		if !failed {
+			r.log.Error("an update could not be applied and is tried again; its data grow stale until then; check the disk",
+				"entry", u.To.Number, "err", err)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return false
+		case <-timer.C:
+		}
+		pause = min(2*pause, applyRetryMax)
+	}
+}
+
+// refuse counts what does not continue the box's history and logs it once for
+// each kind of trouble. The box keeps its data, its position, and serving.
+func (r *runner) refuse(err error) {
+	r.stats.refused.Add(1)
+	next, kind := refusalKind(err)
+	t, now := &r.trouble, r.cfg.Now()
+	if t.seen[kind] {
+		return
+	}
+	t.seen[kind] = true
+	if last, ok := t.at[kind]; ok && now.Sub(last) < sameReportAfter {
+		return
+	}
+	t.at[kind], t.logged = now, true
+	r.log.Error("the feed does not continue what this box holds; its data stay as they are and grow stale",
+		"position", r.follower.Position().Number, "err", err, "next", next)
+}
+
+// recovered ends a trouble.
+func (r *runner) recovered() {
+	if len(r.trouble.seen) == 0 {
+		return
+	}
+	if r.trouble.logged {
+		r.log.Info("the feed continues what this box holds again", "position", r.follower.Position().Number)
+	}
+	clear(r.trouble.seen)
+	r.trouble.logged = false
+}
+
+// errOther is the kind of every refusal without one of its own.
+var errOther = errors.New("refused")
+
+// refusalKind returns what an operator does about a refusal, and the kind it is
+// reported once for.
+func refusalKind(err error) (next string, kind error) {
+	const renew = "to follow it from its beginning, stop the box, move its cache directory away and start it again"
+	for _, k := range []struct {
+		kind error
+		next string
+	}{
+		{ErrForeignEpoch, "check that the box is connected to the right centre; if the centre's feed was made anew, " + renew},
+		{ErrWentBack, "check whether the centre was restored from a backup; if its feed is right as it is, " + renew},
+		{ErrTimeBack, "check the centre's feed and the clock of its publisher"},
+		{ErrMissing, renew + ", once the centre's feed holds everything from entry 1"},
+		{ErrEntry, "check that centre and box run versions that fit each other"},
+	} {
+		if errors.Is(err, k.kind) {
+			return k.next, k.kind
+		}
+	}
+	return "check the centre's server", errOther
+}

@@ -1,0 +1,123 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+const (
+	// readyTimeout bounds the wait for a server that has been started, not the
+	// recovery of its streams, which takes as long as the disk does.
+	readyTimeout = 10 * time.Second
+	// shutdownTimeout bounds the wait for a server to stop.
+	shutdownTimeout = 30 * time.Second
+	// pingInterval and maxPingsOut make a link that went silent count as dead
+	// after some 30 seconds at most, at both ends (measured: 9 s to recover,
+	// against minutes with the server's defaults).
+	pingInterval = 10 * time.Second
+	maxPingsOut  = 2
+)
+
+// serverLog passes what an embedded server logs on to slog: warnings and
+// errors only. It keeps the first fatal message, because the server goes on
+// after one and leaves it to its logger to stop.
+type serverLog struct {
+	log *slog.Logger
+	// demote lowers everything to debug level; the owner then reports the
+	// state of the link itself, with the cause that lastError keeps.
+	demote bool
+
+	mu        sync.Mutex // guards the following
+	fatal     string
+	lastError string
+}
+
+func (l *serverLog) Noticef(string, ...any) {}
+func (l *serverLog) Debugf(string, ...any)  {}
+func (l *serverLog) Tracef(string, ...any)  {}
+
+func (l *serverLog) Warnf(format string, v ...any) {
+	level := slog.LevelWarn
+	if l.demote {
+		level = slog.LevelDebug
+	}
+	l.log.Log(context.Background(), level, "nats-server", "message", fmt.Sprintf(format, v...))
+}
+
+func (l *serverLog) Errorf(format string, v ...any) {
+	level, text := slog.LevelError, fmt.Sprintf(format, v...)
+	if l.demote {
+		level = slog.LevelDebug
+	}
+	l.mu.Lock()
+	l.lastError = text
+	l.mu.Unlock()
+	l.log.Log(context.Background(), level, "nats-server", "message", text)
+}
+
+func (l *serverLog) Fatalf(format string, v ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fatal == "" {
+		l.fatal = fmt.Sprintf(format, v...)
+	}
+}
+
+// cause returns the last error the server logged since the last call.
+func (l *serverLog) cause() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := l.lastError
+	if text == "" {
+		text = "the connection was closed"
+	}
+	l.lastError = ""
+	return text
+}
+
+// startServer starts an embedded server. Where it fails, nothing is left
+// running.
+func startServer(opts *server.Options, log *serverLog) (*server.Server, error) {
+	srv, err := server.NewServer(opts)
+	if err != nil {
+		return nil, err
+	}
+	srv.SetLoggerV2(log, false, false, false)
+	srv.Start()
+	log.mu.Lock()
+	fatal := log.fatal
+	log.mu.Unlock()
+	switch {
+	case fatal != "":
+		err = errors.New(fatal)
+	case !srv.ReadyForConnections(readyTimeout):
+		err = fmt.Errorf("the embedded server was not ready within %v", readyTimeout)
+	default:
+		return srv, nil
+	}
+	return nil, errors.Join(err, stopServer(srv))
+}
+
+// stopServer stops a server and waits for its goroutines.
+func stopServer(srv *server.Server) error {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	}()
+	timeout := time.NewTimer(shutdownTimeout)
+	defer timeout.Stop()
+	select {
+	case <-stopped:
+		return nil
+	case <-timeout.C:
+		return fmt.Errorf("the embedded server did not stop within %v", shutdownTimeout)
+	}
+}
