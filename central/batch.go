@@ -1,0 +1,115 @@
+package central
+
+import (
+	"fmt"
+
+	"gateline/gateway"
+)
+
+const (
+	// maxBatchBytes is the size of encoded events from which a batch is full.
+	maxBatchBytes = 256 << 10
+	// maxEventBytes is the size of the largest event's line: a schedule.
+	maxEventBytes = gateway.MaxScheduleSize + 8
+)
+
+// batch is one ledger message and the one feed entry that follows from it.
+// Because the two correspond one to one, a centre that was killed between them
+// knows from the last entry's Source exactly what is missing.
+type batch struct {
+	lines    []byte
+	changes  []gateway.Change
+	place    map[gateway.Token]int // token → its place in changes
+	schedule *gateway.Schedule
+	number   uint64 // of the entry, once it is published
+}
+
+func newBatch() *batch { return &batch{place: map[gateway.Token]int{}} }
+
+// hasRoom reports whether one more event with so many changes goes in. The
+// changes of one event are never spread over two entries (IMP-27).
+func (b *batch) hasRoom(changes int) bool {
+	return len(b.lines) < maxBatchBytes && len(b.changes)+changes <= gateway.MaxChanges
+}
+
+// addChanges takes over what an event means for boxes. The later change of a
+// token replaces the earlier one: an entry is applied as a whole, so nobody
+// can see what lay between.
+func (b *batch) addChanges(e *event, changes []gateway.Change) {
+	for _, c := range changes {
+		if i, ok := b.place[c.Token]; ok {
+			b.changes[i] = c
+			continue
+		}
+		b.place[c.Token] = len(b.changes)
+		b.changes = append(b.changes, c)
+	}
+	if e.kind == eventSchedule {
+		b.schedule = e.schedule
+	}
+}
+
+// round is what is decided together: the commands taken from the queue at once
+// and the batches they led to.
+type round struct {
+	reg     *registry
+	batches []*batch
+	taken   []taken
+	changes int // in all batches, before later ones replace earlier ones
+	buffer  []gateway.Change
+}
+
+// taken is a command with what was decided about it.
+type taken struct {
+	item    item
+	refusal *Refusal
+	events  int
+	batch   *batch // the last batch when it was decided; nil = none yet
+}
+
+// Bounds of a round, so that no command waits for more than some tens of
+// milliseconds of others. An import may exceed maxRoundChanges by itself; it
+// is then the last of its round.
+const (
+	maxRoundCommands = 512
+	maxRoundChanges  = gateway.MaxChanges
+)
+
+func (r *round) full() bool {
+	return len(r.taken) >= maxRoundCommands || r.changes >= maxRoundChanges || len(r.batches) > 1
+}
+
+// add applies the events of one command to the state and puts them into
+// batches. An error means that state and events do not fit, which the rules
+// exclude: the state can then no longer be trusted.
+func (r *round) add(it item, events []event, refusal *Refusal) error {
+	for i := range events {
+		if err := r.addEvent(&events[i]); err != nil {
+			return fmt.Errorf("apply a decided event: %w; start the centre again, its state is rebuilt from the ledger", err)
+		}
+	}
+	t := taken{item: it, refusal: refusal, events: len(events)}
+	if n := len(r.batches); n > 0 {
+		t.batch = r.batches[n-1]
+	}
+	r.taken = append(r.taken, t)
+	return nil
+}
+
+func (r *round) addEvent(e *event) error {
+	changes, err := r.reg.apply(e, r.buffer[:0])
+	if err != nil {
+		return err
+	}
+	r.buffer = changes
+	if n := len(r.batches); n == 0 || !r.batches[n-1].hasRoom(len(changes)) {
+		r.batches = append(r.batches, newBatch())
+	}
+	b := r.batches[len(r.batches)-1]
+	if b.lines, err = appendEvent(b.lines, e); err != nil {
+		return err
+	}
+	b.addChanges(e, changes)
+	r.changes += len(changes)
+	return nil
+}

@@ -1,0 +1,245 @@
+package central
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/micro"
+
+	"gateline/gateway"
+	"gateline/replication"
+)
+
+// Config configures a Central.
+type Config struct {
+	// Dir holds ledger and feed; it is created where it does not exist. One
+	// centre at a time uses it.
+	Dir string
+	// ClientListen is the host:port for NATS clients (port 0 = choose; empty =
+	// none), LeafListen that for boxes.
+	ClientListen, LeafListen string
+	// TokenKey is the city's key. The same key must be given at every start.
+	TokenKey gateway.TokenKey
+	// Log receives one line per event an operator acts on; nil = none.
+	Log *slog.Logger
+	// Now is the centre's clock; nil = time.Now.
+	Now func() time.Time
+	// Heartbeat is the longest time without a feed entry; 0 = 1 s.
+	Heartbeat time.Duration
+	// QueueSize is how many commands may wait; those above are refused with
+	// E114. 0 = 4096.
+	QueueSize int
+}
+
+func (cfg Config) withDefaults() (Config, error) {
+	var faults []error
+	if cfg.Dir == "" {
+		faults = append(faults, errors.New("dir: missing, give the directory of the centre's ledger and feed"))
+	}
+	if cfg.TokenKey == (gateway.TokenKey{}) {
+		faults = append(faults, errors.New("token key: missing, give 64 hexadecimal digits that boxes have too"))
+	}
+	if cfg.Heartbeat < 0 || cfg.QueueSize < 0 {
+		faults = append(faults, errors.New("heartbeat, queue size: below zero, leave them out for the defaults"))
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, time.Second)
+	cfg.QueueSize = cmp.Or(cfg.QueueSize, 4096)
+	return cfg, errors.Join(faults...)
+}
+
+// openTimeout bounds what Open waits for the embedded server.
+const openTimeout = 30 * time.Second
+
+// Central is the centre: hub, registry, ledger, feed and ops service.
+type Central struct {
+	cfg     Config
+	hub     *replication.Hub
+	conn    *nats.Conn
+	service micro.Service
+	writer  *writer
+	queue   *queue
+
+	runOnce sync.Once
+	// done is closed when Run has returned or can no longer start; usable is
+	// set before that and says that the state is complete and safe.
+	done   chan struct{}
+	usable bool
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Open starts the hub, which locks the directory, and opens ledger, feed and ops
+// service. Commands that arrive before Run wait in the queue.
+func Open(cfg Config) (*Central, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("open the centre: %w", err)
+	}
+	c := &Central{cfg: cfg, queue: newQueue(cfg.QueueSize), done: make(chan struct{})}
+	if err := c.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the centre in %s: %w", cfg.Dir, err), c.Close())
+	}
+	cfg.Log.Info("centre open", "dir", cfg.Dir, "clients", c.ClientAddr(), "leafs", c.LeafAddr(), "feed_number", c.FeedNumber())
+	return c, nil
+}
+
+func (c *Central) open() error {
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	var err error
+	c.hub, err = replication.OpenHub(replication.HubConfig{
+		Dir: filepath.Join(c.cfg.Dir, "streams"), ClientListen: c.cfg.ClientListen, LeafListen: c.cfg.LeafListen, Log: c.cfg.Log,
+	})
+	if err != nil {
+		return err
+	}
+	if c.conn, err = c.hub.Connect(nats.Name("gateline centre")); err != nil {
+		return fmt.Errorf("connect to the embedded server: %w", err)
+	}
+	js, err := jetstream.New(c.conn)
+	if err != nil {
+		return fmt.Errorf("use JetStream of the embedded server: %w", err)
+	}
+	if c.writer, err = openWriter(ctx, js, c.cfg); err != nil {
+		return err
+	}
+	c.service, err = openService(c.conn, c.cfg.TokenKey, c.queue)
+	return err
+}
+
+func openWriter(ctx context.Context, js jetstream.JetStream, cfg Config) (*writer, error) {
+	l, err := openLedger(ctx, js)
+	if err != nil {
+		return nil, err
+	}
+	publisher, err := replication.OpenPublisher(ctx, js, replication.PublisherConfig{Log: cfg.Log})
+	if err != nil {
+		return nil, fmt.Errorf("open the feed: %w", err)
+	}
+	w := &writer{reg: newRegistry(), ledger: l, feed: publisher, check: newKeyCheck(cfg.TokenKey), now: cfg.Now, log: cfg.Log}
+	w.number.Store(publisher.Last().Number)
+	return w, nil
+}
+
+// errRunTwice refuses a second Run: the state belongs to the first.
+var errRunTwice = errors.New("the centre has been run already; close it and open it again")
+
+// Run rebuilds the state from the ledger, publishes what a centre killed
+// before had not, and then serves commands and heartbeats until ctx ends, when
+// it returns nil, or until ledger or feed fail or are taken over (ErrTakenOver).
+// After an error the state is of no use: close the centre and open it again.
+func (c *Central) Run(ctx context.Context) error {
+	err := errRunTwice
+	c.runOnce.Do(func() {
+		err = c.run(ctx)
+		close(c.done)
+		c.queue.close()
+	})
+	return err
+}
+
+func (c *Central) run(ctx context.Context) error {
+	if err := c.writer.replay(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop before it was ready
+		}
+		return fmt.Errorf("run the centre in %s: %w", c.cfg.Dir, err)
+	}
+	if err := c.writer.serve(ctx, c.queue, c.cfg.Heartbeat); err != nil {
+		return fmt.Errorf("run the centre in %s: %w", c.cfg.Dir, err)
+	}
+	c.usable = true
+	return nil
+}
+
+// Close stops service and hub and releases the directory. Run must have
+// returned, or never have been called. It may be called again.
+func (c *Central) Close() error {
+	c.closeOnce.Do(func() { c.closeErr = c.close() })
+	return c.closeErr
+}
+
+func (c *Central) close() error {
+	c.runOnce.Do(func() {
+		close(c.done)
+		c.queue.close()
+	})
+	var faults []error
+	if c.service != nil {
+		faults = append(faults, c.service.Stop())
+	}
+	if c.conn != nil {
+		faults = append(faults, c.conn.FlushTimeout(time.Second)) // the last answers
+		c.conn.Close()
+	}
+	if c.hub != nil {
+		faults = append(faults, c.hub.Close())
+	}
+	if err := errors.Join(faults...); err != nil {
+		return fmt.Errorf("close the centre in %s: %w", c.cfg.Dir, err)
+	}
+	return nil
+}
+
+// ClientAddr returns the host:port bound for clients, "" if none.
+func (c *Central) ClientAddr() string { return c.hub.ClientAddr() }
+
+// LeafAddr returns the host:port bound for boxes, "" if none.
+func (c *Central) LeafAddr() string { return c.hub.LeafAddr() }
+
+// Connect returns an in-process connection to the hub, for a Client in the
+// same process. The caller closes it before the centre is closed.
+func (c *Central) Connect(opts ...nats.Option) (*nats.Conn, error) { return c.hub.Connect(opts...) }
+
+// FeedNumber returns the number of the last feed entry.
+func (c *Central) FeedNumber() uint64 { return c.writer.number.Load() }
+
+// errNoRecords is what Records returns once the state is of no use.
+var errNoRecords = errors.New("the centre's records: the centre has failed or was never run; open it again and run it")
+
+// Records calls fn, in ascending order of tokens, for every record that boxes
+// should hold, as it stands at one moment of the feed; it stops at the first
+// error and returns it. It waits for Run to take the copy; fn runs on the
+// caller's goroutine. After Run has ended without an error it still answers.
+func (c *Central) Records(fn func(gateway.Token, gateway.Record) error) error {
+	all, err := c.snapshot()
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(all, func(a, b gateway.Change) int { return cmp.Compare(a.Token, b.Token) })
+	for _, r := range all {
+		if err := fn(r.Token, r.Record); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Central) snapshot() ([]gateway.Change, error) {
+	reply := make(chan []gateway.Change, 1)
+	select {
+	case c.queue.snapshots <- reply:
+		return <-reply, nil
+	case <-c.done:
+	}
+	if !c.usable {
+		return nil, errNoRecords
+	}
+	return c.writer.reg.records(), nil
+}

@@ -1,0 +1,106 @@
+package central
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"gateline/internal/keyfile"
+	"gateline/internal/tomlconf"
+)
+
+// FileConfig is what the configuration file of a centre says.
+type FileConfig struct {
+	// Dir is the folder of ledger and feed.
+	Dir string
+	// TokenKeyFile holds the city's token key, 64 hexadecimal digits.
+	TokenKeyFile string
+	// OpsListen is host:port for NATS clients, BoxesListen that for boxes;
+	// empty = none. Whoever reaches the first may give commands, whoever
+	// reaches the second may read the feed: they belong on a closed network.
+	OpsListen, BoxesListen string
+}
+
+// DefaultFileConfig returns what holds for every key that a file leaves out.
+func DefaultFileConfig() FileConfig {
+	return FileConfig{
+		Dir:          "/var/lib/gateline-central",
+		TokenKeyFile: "/etc/gateline/token.key",
+		OpsListen:    "127.0.0.1:4222",
+		BoxesListen:  "127.0.0.1:7422",
+	}
+}
+
+// LoadConfig reads the TOML file at path; defaults has what it leaves out. The
+// error reports every fault at once, each with its line and key.
+func LoadConfig(path string, defaults FileConfig) (FileConfig, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return FileConfig{}, fmt.Errorf("read configuration: %w: give its path with --config", err)
+	}
+	return ParseConfig(filepath.Base(path), data, defaults)
+}
+
+// ParseConfig reads the text of a configuration file; name stands in messages.
+func ParseConfig(name string, data []byte, defaults FileConfig) (FileConfig, error) {
+	doc, root, err := tomlconf.Parse(name, data)
+	if err != nil {
+		return FileConfig{}, err
+	}
+	c := defaults
+	root.String("dir", &c.Dir)
+	checkPath(root, "dir", c.Dir)
+	token := root.Table("token")
+	token.String("key_file", &c.TokenKeyFile)
+	checkPath(token, "key_file", c.TokenKeyFile)
+	token.End()
+	ops := root.Table("ops")
+	ops.String("listen", &c.OpsListen)
+	checkListen(ops, c.OpsListen)
+	ops.End()
+	boxes := root.Table("boxes")
+	boxes.String("listen", &c.BoxesListen)
+	checkListen(boxes, c.BoxesListen)
+	if c.BoxesListen != "" && c.BoxesListen == c.OpsListen && !portZero(c.OpsListen) {
+		boxes.Fault("listen", "ops.listen has the same address")
+	}
+	boxes.End()
+	root.End()
+	return c, doc.Err()
+}
+
+func checkPath(t tomlconf.Table, key, path string) {
+	if !filepath.IsAbs(path) {
+		t.Fault(key, "%.80q is not an absolute path", path)
+	}
+}
+
+func checkListen(t tomlconf.Table, address string) {
+	if address == "" {
+		return
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		t.Fault("listen", "%.80q is not host:port, such as 127.0.0.1:4222", address)
+	}
+}
+
+func portZero(address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	return err == nil && port == "0"
+}
+
+// Config reads the key and returns the Config that the file describes. The
+// caller adds Log and whatever else no file says.
+func (c FileConfig) Config() (Config, error) {
+	key, err := keyfile.ReadTokenKey(c.TokenKeyFile)
+	if err != nil {
+		return Config{}, err
+	}
+	return Config{Dir: c.Dir, ClientListen: c.OpsListen, LeafListen: c.BoxesListen, TokenKey: key}, nil
+}

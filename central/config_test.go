@@ -1,0 +1,99 @@
+package central
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The example that ships is right, and what it says is a default is one.
+func TestExampleConfig(t *testing.T) {
+	const path = "../docs/examples/central.toml"
+	c, err := LoadConfig(path, DefaultFileConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultFileConfig()
+	want.Dir = "/var/lib/gateline-central"
+	if c != want {
+		t.Errorf("got %+v, want %+v", c, want)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spelled := strings.NewReplacer("#key_file", "key_file", "#listen", "listen").Replace(string(text))
+	again, err := ParseConfig("spelled out", []byte(spelled), FileConfig{})
+	if err != nil || again != want {
+		t.Errorf("spelled out: %+v, %v", again, err)
+	}
+}
+
+// All faults of a file come at once, each with line and key.
+func TestConfigFaults(t *testing.T) {
+	const text = `dir = "central"
+directory = "/var/lib"
+[token]
+key_file = 7
+[ops]
+listen = "4222"
+[boxes]
+listen = "127.0.0.1:leaf"
+listens = 1
+`
+	_, err := ParseConfig("central.toml", []byte(text), DefaultFileConfig())
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, want := range []string{
+		`central.toml:1: dir: "central" is not an absolute path`,
+		"central.toml:2: directory: unknown key",
+		"central.toml:4: token.key_file: not a string in quotes",
+		`central.toml:6: ops.listen: "4222" is not host:port`,
+		`central.toml:8: boxes.listen: "127.0.0.1:leaf" is not host:port`,
+		"central.toml:9: boxes.listens: unknown key",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("missing: %s", want)
+		}
+	}
+	if n := strings.Count(err.Error(), "\n") + 1; n != 6 {
+		t.Errorf("%d faults:\n%v", n, err)
+	}
+}
+
+func TestConfigListeners(t *testing.T) {
+	for text, fault := range map[string]string{
+		"ops.listen = \"\"":                                                  "",
+		"ops.listen = \"h:0\"\nboxes.listen = \"h:0\"":                       "",
+		"ops.listen = \"h:5\"\nboxes.listen = \"h:5\"":                       "central.toml:2: boxes.listen: ops.listen has the same address",
+		"ops.listen = \"127.0.0.1:7422\"":                                    "boxes.listen: ops.listen has the same address",
+		"boxes.listen = \"127.0.0.1:65536\"":                                 "is not host:port",
+		"boxes = 1":                                                          "central.toml:1: boxes: not a table",
+		"boxes.listen = \"127.0.0.1:1\"\nboxes.listen = \"127.0.0.1:65536\"": "not TOML",
+	} {
+		_, err := ParseConfig("central.toml", []byte(text), DefaultFileConfig())
+		if fault == "" && err != nil || fault != "" && (err == nil || !strings.Contains(err.Error(), fault)) {
+			t.Errorf("%s\ngot %v, want %q", text, err, fault)
+		}
+	}
+	if _, err := LoadConfig(filepath.Join(t.TempDir(), "none.toml"), DefaultFileConfig()); err == nil || !strings.Contains(err.Error(), "--config") {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+func TestConfigReadsKey(t *testing.T) {
+	f := DefaultFileConfig()
+	f.TokenKeyFile = filepath.Join(t.TempDir(), "token.key")
+	if _, err := f.Config(); err == nil || !strings.Contains(err.Error(), f.TokenKeyFile) {
+		t.Errorf("no key: %v", err)
+	}
+	if err := os.WriteFile(f.TokenKeyFile, []byte(strings.Repeat("0123456789abcdef", 4)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := f.Config()
+	if err != nil || c.Dir != f.Dir || c.ClientListen != f.OpsListen || c.LeafListen != f.BoxesListen || c.TokenKey[0] != 0x01 {
+		t.Errorf("got %+v, %v", c, err)
+	}
+}

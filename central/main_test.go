@@ -1,0 +1,169 @@
+package central
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"gateline/gateway"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func testKey() gateway.TokenKey {
+	var k gateway.TokenKey
+	for i := range k {
+		k[i] = byte(i + 1)
+	}
+	return k
+}
+
+// card returns the text form of a T-Union card, account that of a ride code.
+func card(i int) string    { return fmt.Sprintf("tunion:3104770%012d", i) }
+func account(i int) string { return fmt.Sprintf("ride:1001%012d", i) }
+
+func tokenOf(t *testing.T, text string) gateway.Token {
+	t.Helper()
+	token, refusal := newDoor(testKey()).token(text)
+	if refusal != nil {
+		t.Fatalf("token: %v", refusal)
+	}
+	return token
+}
+
+func personOf(t *testing.T, id string) Person {
+	t.Helper()
+	p, refusal := newDoor(testKey()).person(id)
+	if refusal != nil {
+		t.Fatalf("person: %v", refusal)
+	}
+	return p
+}
+
+// logBuffer is a log that tests can read while it is written.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *logBuffer) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func testConfig(dir string, log *logBuffer) Config {
+	return Config{Dir: dir, TokenKey: testKey(), Log: log.logger(), Heartbeat: 50 * time.Millisecond}
+}
+
+// running is a centre whose Run is going.
+type running struct {
+	*Central
+	*Client
+	t      *testing.T
+	cancel context.CancelFunc
+	ended  chan error
+	once   sync.Once
+}
+
+func start(t *testing.T, cfg Config) *running {
+	t.Helper()
+	c, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run(t, c)
+}
+
+func run(t *testing.T, c *Central) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &running{Central: c, t: t, cancel: cancel, ended: make(chan error, 1)}
+	go func() { r.ended <- c.Run(ctx) }()
+	conn, err := c.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Client = NewClient(conn)
+	t.Cleanup(func() { _ = r.stop() })
+	return r
+}
+
+// stop ends Run, closes the centre and returns what Run returned.
+func (r *running) stop() (err error) {
+	r.once.Do(func() {
+		r.cancel()
+		err = <-r.ended
+		r.Client.conn.Close()
+		if closeErr := r.Central.Close(); closeErr != nil {
+			r.t.Error(closeErr)
+		}
+	})
+	return err
+}
+
+func (r *running) held() map[gateway.Token]gateway.Record {
+	r.t.Helper()
+	all := map[gateway.Token]gateway.Record{}
+	err := r.Records(func(t gateway.Token, rec gateway.Record) error {
+		all[t] = rec
+		return nil
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return all
+}
+
+// until polls for a condition that others bring about.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("timed out waiting until %s", what)
+		}
+		<-tick.C
+	}
+}
+
+// leaks looks in data for each secret, as text and as the bytes it stands for.
+func leaks(t *testing.T, where string, data []byte, secrets []string) {
+	t.Helper()
+	for i, s := range secrets {
+		if bytes.Contains(data, []byte(s)) {
+			t.Errorf("%s: secret %d stands in it", where, i)
+		}
+		if raw, err := hex.DecodeString(s); err == nil && len(raw) > 4 && bytes.Contains(data, raw) {
+			t.Errorf("%s: secret %d stands in it in binary", where, i)
+		}
+	}
+}
+
+func numberIn(credential string) string {
+	_, number, _ := strings.Cut(credential, ":")
+	return number
+}
+
+func streamsDir(dir string) string { return filepath.Join(dir, "streams") }

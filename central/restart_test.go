@@ -1,0 +1,352 @@
+package central
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gateline/gateway"
+	"gateline/replication"
+)
+
+// entries reads the whole feed of a running centre.
+func (r *running) entries() []replication.Entry {
+	r.t.Helper()
+	var all []replication.Entry
+	for _, data := range r.messages(replication.StreamFeed) {
+		e, err := replication.DecodeEntry(data)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+func (r *running) messages(name string) [][]byte {
+	r.t.Helper()
+	js, err := jetstream.New(r.Client.conn)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	stream, err := js.Stream(r.t.Context(), name)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	info, err := stream.Info(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var all [][]byte
+	for n := uint64(1); n <= info.State.LastSeq; n++ {
+		m, err := stream.GetMsg(r.t.Context(), n)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		all = append(all, m.Data)
+	}
+	return all
+}
+
+// checkFeed follows the feed as a box does: numbers without a hole, one epoch,
+// times and sources that never fall, one entry with an effect for each ledger
+// message, and in the end the records of the centre.
+func (r *running) checkFeed() []replication.Entry {
+	r.t.Helper()
+	all := r.entries()
+	box := map[gateway.Token]gateway.Record{}
+	for i, e := range all {
+		if e.Number != uint64(i+1) || e.Epoch != all[0].Epoch {
+			r.t.Fatalf("entry %d has number %d", i+1, e.Number)
+		}
+		var before replication.Entry
+		if i > 0 {
+			before = all[i-1]
+		}
+		if e.Time < before.Time || e.Source != before.Source && e.Source != before.Source+1 {
+			r.t.Fatalf("entry %d: source %d after %d", e.Number, e.Source, before.Source)
+		}
+		if e.Source == before.Source && (len(e.Changes) > 0 || e.Schedule != nil) {
+			r.t.Fatalf("entry %d repeats ledger message %d", e.Number, e.Source)
+		}
+		for _, c := range e.Changes {
+			if c.Delete {
+				delete(box, c.Token)
+			} else {
+				box[c.Token] = c.Record
+			}
+		}
+	}
+	if !maps.Equal(box, r.held()) {
+		r.t.Fatal("a box that followed the feed does not hold what the centre holds")
+	}
+	if n := uint64(len(r.messages(StreamLedger))); n != all[len(all)-1].Source {
+		r.t.Fatalf("the feed covers ledger message %d of %d", all[len(all)-1].Source, n)
+	}
+	return all
+}
+
+func (r *running) must(d Done, err error) Done {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return d
+}
+
+func TestRestartResumes(t *testing.T) {
+	cfg := testConfig(t.TempDir(), &logBuffer{})
+	c := start(t, cfg)
+	c.must(c.SetPolicy(t.Context(), gateway.DefaultPolicy(noon)))
+	for i := range 20 {
+		id := fmt.Sprintf("p%d", i%7)
+		c.must(c.Bind(t.Context(), card(i), id))
+		c.must(c.Report(t.Context(), id, Status{Class: "normal", Anchor: "2022-05-28", Minute: i}))
+	}
+	c.must(c.Unbind(t.Context(), card(3), ""))
+	before, held := c.checkFeed(), c.held()
+	if err := c.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got := recordsOf(c.writer.reg); !maps.Equal(got, held) {
+		t.Fatal("the state changed while stopping")
+	}
+
+	c = start(t, cfg)
+	if n := c.FeedNumber(); n < uint64(len(before)) {
+		t.Fatalf("the feed went back from %d to %d", len(before), n)
+	}
+	if !maps.Equal(c.held(), held) {
+		t.Fatal("the records differ after a restart")
+	}
+	d := c.must(c.Bind(t.Context(), card(3), "p1"))
+	if d.Number <= uint64(len(before)) {
+		t.Fatalf("number %d after %d", d.Number, len(before))
+	}
+	s, err := c.Policy(t.Context())
+	if err != nil || s.Version != 1 {
+		t.Fatalf("schedule %+v, %v", s, err)
+	}
+	if after := c.checkFeed(); after[0].Epoch != before[0].Epoch {
+		t.Error("another epoch")
+	}
+}
+
+// faultyFeed fails at the next publication that carries changes, before or
+// after the entry is stored: what a kill leaves behind.
+type faultyFeed struct {
+	feed
+	stored bool
+}
+
+var errKilled = errors.New("killed")
+
+func (f *faultyFeed) Publish(ctx context.Context, e *replication.Entry) error {
+	if len(e.Changes) == 0 {
+		return f.feed.Publish(ctx, e)
+	}
+	if f.stored {
+		if err := f.feed.Publish(ctx, e); err != nil {
+			return err
+		}
+	}
+	return errKilled
+}
+
+func TestKilledBetweenLedgerAndFeed(t *testing.T) {
+	for _, stored := range []bool{false, true} {
+		t.Run(fmt.Sprintf("stored=%v", stored), func(t *testing.T) {
+			cfg := testConfig(t.TempDir(), &logBuffer{})
+			c := start(t, cfg)
+			c.must(c.Report(t.Context(), "ann", Status{Class: "red"}))
+			c.must(c.Bind(t.Context(), card(1), "ann"))
+			if err := c.stop(); err != nil {
+				t.Fatal(err)
+			}
+			central, err := Open(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			central.writer.feed = &faultyFeed{feed: central.writer.feed, stored: stored}
+			c = run(t, central)
+			var refusal *Refusal
+			if _, err := c.Bind(t.Context(), card(2), "ann"); !errors.As(err, &refusal) || refusal.Code != CodeBusy {
+				t.Fatalf("the caller got %v", err)
+			}
+			if err := c.Records(nil); !errors.Is(err, errNoRecords) {
+				t.Errorf("records of a failed centre: %v", err)
+			}
+			if err := c.stop(); !errors.Is(err, errKilled) {
+				t.Fatalf("Run returned %v", err)
+			}
+
+			c = start(t, cfg)
+			until(t, "the missing entry is published", func() bool { return len(c.held()) == 2 })
+			c.checkFeed()
+			if again := c.must(c.Bind(t.Context(), card(2), "ann")); again.Changed != 0 {
+				t.Error("the caller's second attempt changed something")
+			}
+			c.checkFeed()
+		})
+	}
+}
+
+// TestFeedIsRebuilt loses the feed and keeps the ledger.
+func TestFeedIsRebuilt(t *testing.T) {
+	cfg := testConfig(t.TempDir(), &logBuffer{})
+	c := start(t, cfg)
+	c.must(c.SetPolicy(t.Context(), gateway.DefaultPolicy(noon)))
+	for i := range 5 {
+		c.must(c.Bind(t.Context(), card(i), "ann"))
+	}
+	before := c.checkFeed()
+	if err := c.stop(); err != nil {
+		t.Fatal(err)
+	}
+	removeStream(t, cfg.Dir, replication.StreamFeed)
+	c = start(t, cfg)
+	until(t, "the feed covers the ledger", func() bool { return c.FeedNumber() >= 6 })
+	after := c.checkFeed()
+	if after[0].Epoch == before[0].Epoch || after[0].Schedule == nil || len(c.held()) != 5 {
+		t.Error("the feed was not rebuilt under a new epoch")
+	}
+}
+
+// TestLostLedgerIsNoticed loses the ledger and keeps the feed.
+func TestLostLedgerIsNoticed(t *testing.T) {
+	cfg := testConfig(t.TempDir(), &logBuffer{})
+	c := start(t, cfg)
+	c.must(c.Bind(t.Context(), card(1), "ann"))
+	if err := c.stop(); err != nil {
+		t.Fatal(err)
+	}
+	removeStream(t, cfg.Dir, StreamLedger)
+	runFails(t, cfg, ErrLedger, "restore")
+}
+
+func TestAnotherKeyIsNoticed(t *testing.T) {
+	cfg := testConfig(t.TempDir(), &logBuffer{})
+	c := start(t, cfg)
+	c.must(c.Bind(t.Context(), card(1), "ann"))
+	if err := c.stop(); err != nil {
+		t.Fatal(err)
+	}
+	cfg.TokenKey[0]++
+	runFails(t, cfg, ErrLedger, "key")
+}
+
+func runFails(t *testing.T, cfg Config, want error, hint string) {
+	t.Helper()
+	c, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t, c).stopped(); !errors.Is(err, want) || !strings.Contains(err.Error(), hint) {
+		t.Errorf("Run returned %v", err)
+	}
+}
+
+// stopped waits until Run ends by itself.
+func (r *running) stopped() error {
+	select {
+	case err := <-r.ended:
+		r.ended <- err
+	case <-time.After(10 * time.Second):
+		r.t.Error("Run goes on")
+	}
+	return r.stop()
+}
+
+func removeStream(t *testing.T, dir, name string) {
+	t.Helper()
+	var found string
+	err := filepath.WalkDir(streamsDir(dir), func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && d.Name() == name {
+			found = path
+			return fs.SkipAll
+		}
+		return err
+	})
+	if err != nil || found == "" {
+		t.Fatalf("no directory of the stream %s: %v", name, err)
+	}
+	if err := os.RemoveAll(found); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSecondCentreIsRefused(t *testing.T) {
+	cfg := testConfig(t.TempDir(), &logBuffer{})
+	c := start(t, cfg)
+	if second, err := Open(cfg); err == nil {
+		t.Fatal("a second centre opened the same directory", second.Close())
+	} else if !strings.Contains(err.Error(), "in use") || !strings.Contains(err.Error(), cfg.Dir) {
+		t.Errorf("not clear: %v", err)
+	}
+	c.must(c.Bind(t.Context(), card(1), "ann"))
+}
+
+// TestStaleWriterIsFenced has two writers over one hub, which the directory's
+// lock excludes on one machine but not in a cluster.
+func TestStaleWriterIsFenced(t *testing.T) {
+	cfg := testConfig(t.TempDir(), &logBuffer{})
+	c := start(t, cfg)
+	c.must(c.Bind(t.Context(), card(1), "ann"))
+	js, err := jetstream.New(c.Client.conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked, err := cfg.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := openWriter(t.Context(), js, checked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.replay(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r := &round{reg: second.reg}
+	if err := second.decide(r, item{command: rowsCommand{bindRow(t, card(2), "bob")}}); err != nil {
+		t.Fatal(err)
+	}
+	// A heartbeat of the first may come in between the second's replay and its
+	// publication: then the second is the one that is fenced in the feed.
+	if err := second.commit(t.Context(), r); err != nil && !errors.Is(err, ErrTakenOver) {
+		t.Fatal(err)
+	}
+	_, _ = c.Bind(t.Context(), card(3), "ann") // answered with E114 or not at all
+	until(t, "the first centre's Run has ended", func() bool { return len(c.ended) == 1 })
+	if n := len(c.messages(StreamLedger)); n != 2 {
+		t.Errorf("%d messages in the ledger: the stale writer added one", n)
+	}
+	if err := c.stop(); !errors.Is(err, ErrTakenOver) {
+		t.Errorf("the first centre's Run returned %v", err)
+	}
+}
+
+func TestOpenReportsEveryFault(t *testing.T) {
+	_, err := Open(Config{Heartbeat: -1})
+	for _, want := range []string{"dir:", "token key:", "heartbeat"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in %v", want, err)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(testConfig(file, &logBuffer{})); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("a file as directory: %v", err)
+	}
+}

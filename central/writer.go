@@ -1,0 +1,184 @@
+package central
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"gateline/gateway"
+	"gateline/replication"
+)
+
+// feed is what the writer needs of a replication.Publisher.
+type feed interface {
+	// Last returns the header of the last entry; number 0 = none yet.
+	Last() replication.Entry
+	// Publish stores the entry as the next one and blocks until it is safe.
+	// After an error it is not known whether it was stored.
+	Publish(context.Context, *replication.Entry) error
+}
+
+// commitTimeout bounds one append or one publication. A hub that takes longer
+// is out of order, and the writer gives up.
+const commitTimeout = 20 * time.Second
+
+// writer owns registry, ledger and feed. One goroutine, Run's, uses it.
+type writer struct {
+	reg    *registry
+	ledger *ledger
+	feed   feed
+	check  keyCheck
+	now    func() time.Time
+	log    *slog.Logger
+	number atomic.Uint64 // of the last entry; read by anyone
+}
+
+// item is a command in the queue. answer is called exactly once, by whichever
+// goroutine knows the outcome, and does not block.
+type item struct {
+	command command
+	answer  func(answer)
+}
+
+// answer is the outcome of a command.
+type answer struct {
+	refusal *Refusal
+	// number is that of the feed entry at which the command's effect is
+	// complete.
+	number   uint64
+	changed  int
+	schedule *gateway.Schedule
+	stats    Stats
+}
+
+// replayLogEvery is how often a long replay reports how far it is.
+const replayLogEvery = 5 * time.Second
+
+// replay rebuilds the state from the ledger and publishes the entries that the
+// feed lacks: those of messages above the last entry's Source.
+func (w *writer) replay(ctx context.Context) error {
+	began, said := w.now(), w.now()
+	published := w.feed.Last().Source
+	missing := 0
+	err := w.ledger.replay(ctx, func(sequence uint64, data []byte) error {
+		b, err := w.replayMessage(data)
+		if err != nil {
+			return err
+		}
+		if now := w.now(); now.Sub(said) >= replayLogEvery {
+			said = now
+			w.log.Info("ledger being replayed", "message", sequence, "credentials", w.reg.credentials())
+		}
+		if sequence <= published {
+			return nil
+		}
+		missing++
+		return w.publish(ctx, sequence, b)
+	})
+	if err != nil {
+		return fmt.Errorf("rebuild the registry from the ledger: %w", err)
+	}
+	if published > w.ledger.last {
+		return fmt.Errorf("%w: the feed covers ledger message %d, but the ledger ends at %d; restore the whole centre directory from one backup, or remove the feed so that it is rebuilt under a new epoch", ErrLedger, published, w.ledger.last)
+	}
+	w.log.Info("ledger replayed", "messages", w.ledger.last, "credentials", w.reg.credentials(), "persons", w.reg.upgraded,
+		"missing_entries_published", missing, "feed_number", w.feed.Last().Number, "took", w.now().Sub(began).Round(time.Millisecond))
+	if w.reg.schedule == nil {
+		w.log.Warn("no policy has been set: boxes send every rider to the manual lane; publish a policy document", "subject", SubjectPolicySet)
+	}
+	return nil
+}
+
+// replayMessage applies one ledger message to the state.
+func (w *writer) replayMessage(data []byte) (*batch, error) {
+	m, err := decodeMessage(data)
+	if err != nil {
+		return nil, err
+	}
+	if m.check != w.check {
+		return nil, fmt.Errorf("%w: it was written under another token key; start the centre with the key it had before", ErrLedger)
+	}
+	b := newBatch()
+	var changes []gateway.Change
+	for i := range m.events {
+		if changes, err = w.reg.apply(&m.events[i], changes[:0]); err != nil {
+			return nil, fmt.Errorf("%w: line %d: %w; restore the centre's directory from a backup", ErrLedger, i+2, err)
+		}
+		b.addChanges(&m.events[i], changes)
+	}
+	return b, nil
+}
+
+// commit makes a round's batches safe, each in the ledger first and then in
+// the feed.
+func (w *writer) commit(ctx context.Context, r *round) error {
+	for _, b := range r.batches {
+		message := appendHeader(make([]byte, 0, len(b.lines)+64), w.now().UnixMicro(), w.check)
+		appendCtx, cancel := context.WithTimeout(ctx, commitTimeout)
+		err := w.ledger.append(appendCtx, append(message, b.lines...))
+		cancel()
+		if err != nil {
+			return err
+		}
+		if err := w.publish(ctx, w.ledger.last, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publish stores a batch as the next feed entry; nil is a heartbeat.
+func (w *writer) publish(ctx context.Context, source uint64, b *batch) error {
+	e := &replication.Entry{Time: w.now().UnixMicro(), Source: source}
+	if b != nil {
+		e.Changes, e.Schedule = b.changes, b.schedule
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	if err := w.feed.Publish(ctx, e); err != nil {
+		if errors.Is(err, replication.ErrFenced) {
+			err = fmt.Errorf("%w: %w", ErrTakenOver, err)
+		}
+		return fmt.Errorf("publish the feed entry of ledger message %d: %w", source, err)
+	}
+	number := w.feed.Last().Number
+	w.number.Store(number)
+	if b != nil {
+		b.number = number
+		if b.schedule != nil {
+			w.log.Info("schedule published", "version", b.schedule.Version, "documents", len(b.schedule.Policies), "feed_number", number)
+		}
+	}
+	return nil
+}
+
+// answerAll answers every command of a round that is safe.
+func (w *writer) answerAll(r *round) {
+	last := w.feed.Last().Number
+	for i := range r.taken {
+		t := &r.taken[i]
+		a := answer{refusal: t.refusal, number: last, changed: t.events}
+		if t.batch != nil {
+			a.number = t.batch.number
+		}
+		switch t.item.command.(type) {
+		case readPolicy:
+			a.schedule = w.reg.schedule
+		case readStats:
+			a.stats = w.stats()
+		}
+		t.item.answer(a)
+	}
+}
+
+func (w *writer) stats() Stats {
+	last := w.feed.Last()
+	s := Stats{Epoch: last.Epoch, Ledger: w.ledger.last, Credentials: w.reg.credentials(), Persons: w.reg.upgraded}
+	if w.reg.schedule != nil {
+		s.ScheduleVersion = w.reg.schedule.Version
+	}
+	return s
+}
