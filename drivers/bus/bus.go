@@ -1,0 +1,221 @@
+// Package bus decides whom to address next on a line that many devices share
+// and on which one party asks and the others answer: whose turn it is, how long
+// to wait for him, and when to try one again that is silent. It does no I/O,
+// reads no clock and knows no protocol.
+//
+// A waiting verdict goes before everything. A device that was just active is
+// asked more often. Silent devices together cost the others at most one wait in
+// a second, however many there are.
+package bus
+
+import "time"
+
+// Bounds of a bus.
+const (
+	// MaxDevices is how many devices one bus may have.
+	MaxDevices = 127
+	// MaxTimeout is how long any device may take to answer (OSDP: 200 ms).
+	MaxTimeout = 200 * time.Millisecond
+	// OfflineAfter is how long a device may be silent before it counts as
+	// offline (OSDP: 8 s).
+	OfflineAfter = 8 * time.Second
+
+	// minMargin is added to what a device was seen to take, for the scheduling
+	// of the machine that hosts us.
+	minMargin = 5 * time.Millisecond
+	// window is over how many answers the slowest one is remembered.
+	window = 64
+	// patience is how many turns in a row a device may miss before it counts as
+	// silent: noise damages several frames in a row often enough.
+	patience = 4
+	// stallEvery spaces the waits for silent devices.
+	stallEvery = time.Second
+	// probeFirst and probeMost bound the pause before an offline device is
+	// tried again; it doubles between them.
+	probeFirst = time.Second
+	probeMost  = 30 * time.Second
+	// A device that has never answered is given shortProbe, ten times what
+	// readers usually take, and the whole allowance every so many probes.
+	shortProbe     = 30 * time.Millisecond
+	fullProbeEvery = 8
+	// activeFor is how long a device that had something to say is asked
+	// activeBoost times as often.
+	activeFor   = 2 * time.Second
+	activeBoost = 2
+)
+
+// Bus is the schedule of one line. One goroutine uses it.
+type Bus struct {
+	char    time.Duration
+	devices []device
+	// lastStall is when a silent device was last waited for.
+	lastStall time.Time
+	stalled   bool // lastStall counts
+}
+
+// device is what the schedule knows of one device.
+type device struct {
+	asked   time.Time // end of its last turn
+	started time.Time // of the present silence: last good answer, or the start
+	active  time.Time // it last had something to say
+	urgent  bool
+	since   time.Time // urgent since
+
+	held  bool
+	until time.Time // held until
+
+	misses  int // waits in a row that came to nothing
+	offline bool
+	pause   time.Duration // before the next probe
+	notYet  time.Time     // no probe before
+
+	took [window]time.Duration // turnarounds, newest at next-1
+	next int
+	n    int
+}
+
+// New returns the schedule of n devices on a line of this speed; all count as
+// silent until they answer, and have never been asked.
+func New(n, baud int, now time.Time) *Bus {
+	b := &Bus{char: 10 * time.Second / time.Duration(baud), devices: make([]device, n)}
+	for i := range b.devices {
+		b.devices[i].started = now
+		b.devices[i].asked = now.Add(-time.Hour)
+	}
+	return b
+}
+
+// Wire returns how long n bytes take on the line.
+func (b *Bus) Wire(n int) time.Duration { return time.Duration(n) * b.char }
+
+// Gap is how long the line stays idle between two senders: two characters.
+func (b *Bus) Gap() time.Duration { return 2 * b.char }
+
+// SetUrgent says whether something waits for device i that may not wait.
+func (b *Bus) SetUrgent(i int, urgent bool, now time.Time) {
+	d := &b.devices[i]
+	if urgent && !d.urgent {
+		d.since = now
+	}
+	d.urgent = urgent
+}
+
+// Hold says whether device i is not to be asked before an instant, because it
+// said that it is busy or because it is not worth the line's time.
+func (b *Bus) Hold(i int, until time.Time, held bool) {
+	b.devices[i].held, b.devices[i].until = held, until
+}
+
+// Next returns whose turn it is now, or -1 and when to ask again.
+func (b *Bus) Next(now time.Time) (i int, wake time.Time) {
+	best, bestUrgent := -1, -1
+	var bestWait time.Duration
+	wake = now.Add(probeMost)
+	for i := range b.devices {
+		d := &b.devices[i]
+		if at := b.allowed(d); at.After(now) {
+			if at.Before(wake) {
+				wake = at
+			}
+			continue
+		}
+		if d.urgent && (bestUrgent < 0 || d.since.Before(b.devices[bestUrgent].since)) {
+			bestUrgent = i
+		}
+		wait := now.Sub(d.asked)
+		if now.Sub(d.active) < activeFor {
+			wait *= activeBoost
+		}
+		if best < 0 || wait > bestWait {
+			best, bestWait = i, wait
+		}
+	}
+	if bestUrgent >= 0 {
+		return bestUrgent, now
+	}
+	return best, wake
+}
+
+// allowed returns from when a device may be asked. One that missed a turn or
+// two is asked again in its next one, for frames may just have been damaged;
+// one that goes on missing shares the waits of all silent ones.
+func (b *Bus) allowed(d *device) time.Time {
+	at := d.asked
+	if d.held && d.until.After(at) {
+		at = d.until
+	}
+	if d.misses < patience {
+		return at
+	}
+	if d.notYet.After(at) {
+		at = d.notYet
+	}
+	if stall := b.lastStall.Add(stallEvery); b.stalled && stall.After(at) {
+		at = stall
+	}
+	return at
+}
+
+// Timeout returns how long after the last byte of a question the first byte of
+// the answer may take to come: what the device took at most in its last answers
+// and half as much again, and a margin; twice that once it has missed a turn. A
+// device that has never answered is given the whole allowance at first and in
+// every eighth probe, and less in between, so that it costs the others little.
+func (b *Bus) Timeout(i int) time.Duration {
+	d := &b.devices[i]
+	if d.n == 0 {
+		if d.misses%fullProbeEvery == 0 {
+			return MaxTimeout
+		}
+		return shortProbe
+	}
+	var most time.Duration
+	for _, t := range d.took[:d.n] {
+		most = max(most, t)
+	}
+	limit := most*3/2 + minMargin + b.Gap()
+	if d.misses > 0 {
+		limit *= 2
+	}
+	return min(limit, MaxTimeout)
+}
+
+// Answered notes a good answer of device i. took is the time from the last
+// byte of the question to the first of the answer; event says that the device
+// had something to say.
+func (b *Bus) Answered(i int, now time.Time, took time.Duration, event bool) {
+	d := &b.devices[i]
+	d.asked, d.started = now, now
+	d.misses, d.offline, d.pause = 0, false, 0
+	if event {
+		d.active = now
+	}
+	d.took[d.next] = max(took, 0)
+	d.next = (d.next + 1) % window
+	d.n = min(d.n+1, window)
+}
+
+// Missed notes that device i did not answer in time. It reports whether the
+// device is offline from now on, true once for each silence.
+func (b *Bus) Missed(i int, now time.Time) (offline bool) {
+	d := &b.devices[i]
+	d.asked = now
+	d.misses++
+	if d.misses >= patience {
+		b.lastStall, b.stalled = now, true
+	}
+	if now.Sub(d.started) < OfflineAfter {
+		return false
+	}
+	first := !d.offline
+	d.offline = true
+	d.pause = min(max(2*d.pause, probeFirst), probeMost)
+	d.notYet = now.Add(d.pause)
+	return first
+}
+
+// Online reports whether device i has answered within OfflineAfter.
+func (b *Bus) Online(i int, now time.Time) bool {
+	d := &b.devices[i]
+	return d.n > 0 && now.Sub(d.started) < OfflineAfter
+}

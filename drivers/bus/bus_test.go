@@ -1,0 +1,219 @@
+package bus
+
+import (
+	"testing"
+	"time"
+)
+
+var start = time.Date(2022, 5, 30, 8, 0, 0, 0, time.UTC)
+
+// line is a bus with devices that take so long to answer, or never do.
+type line struct {
+	*Bus
+	now   time.Time
+	takes []time.Duration // 0 = silent
+	turns []int
+	waits map[int]int // waits for a silent device
+}
+
+func newLine(baud int, takes ...time.Duration) *line {
+	return &line{Bus: New(len(takes), baud, start), now: start, takes: takes, waits: map[int]int{}}
+}
+
+// turn lets the bus have one exchange of 15 bytes each way, or idle.
+func (l *line) turn() int {
+	i, wake := l.Next(l.now)
+	if i < 0 {
+		l.now = wake
+		return -1
+	}
+	l.turns = append(l.turns, i)
+	l.now = l.now.Add(l.Wire(15))
+	if took := l.takes[i]; took > 0 && took <= l.Timeout(i) {
+		l.now = l.now.Add(took + l.Wire(15))
+		l.Answered(i, l.now, took, false)
+	} else {
+		l.now = l.now.Add(l.Timeout(i))
+		l.Missed(i, l.now)
+		l.waits[i]++
+	}
+	l.now = l.now.Add(l.Gap())
+	return i
+}
+
+func (l *line) until(t time.Time) {
+	for l.now.Before(t) {
+		l.turn()
+	}
+}
+
+const ms = time.Millisecond
+
+func TestTurnsAreFair(t *testing.T) {
+	l := newLine(115200, ms, ms, ms, ms)
+	l.until(start.Add(2 * time.Second))
+	count := map[int]int{}
+	for _, i := range l.turns {
+		count[i]++
+	}
+	for i := range l.takes {
+		if n := len(l.turns) / len(l.takes); count[i] < n-1 || count[i] > n+1 {
+			t.Errorf("device %d had %d of %d turns", i, count[i], len(l.turns))
+		}
+	}
+}
+
+func TestUrgentGoesFirst(t *testing.T) {
+	l := newLine(115200, ms, ms, ms, ms)
+	l.until(start.Add(time.Second))
+	l.SetUrgent(2, true, l.now)
+	l.SetUrgent(0, true, l.now.Add(ms))
+	if i := l.turn(); i != 2 {
+		t.Errorf("device %d went before the one that has waited longest", i)
+	}
+	l.SetUrgent(2, false, l.now)
+	if i := l.turn(); i != 0 {
+		t.Errorf("device %d went before an urgent one", i)
+	}
+}
+
+func TestActiveIsAskedMoreOften(t *testing.T) {
+	l := newLine(115200, ms, ms, ms, ms)
+	l.until(start.Add(time.Second))
+	l.Answered(1, l.now, ms, true)
+	l.turns = nil
+	l.until(l.now.Add(time.Second))
+	count := map[int]int{}
+	for _, i := range l.turns {
+		count[i]++
+	}
+	if count[1] < count[0]*3/2 {
+		t.Errorf("the active device had %d turns, another %d", count[1], count[0])
+	}
+}
+
+// Silent devices cost the others at most one wait in a second together, once
+// their first misses are over.
+func TestSilentDevicesShareTheirWaits(t *testing.T) {
+	l := newLine(115200, ms, 0, ms, 0, ms, 0)
+	l.until(start.Add(2 * time.Second))
+	clear(l.waits)
+	from := l.now
+	l.until(from.Add(30 * time.Second))
+	if waits := l.waits[1] + l.waits[3] + l.waits[5]; waits > 31 {
+		t.Errorf("%d waits for silent devices in 30 s", waits)
+	}
+	if l.Online(1, l.now) || !l.Online(0, l.now) {
+		t.Error("who is online is wrong")
+	}
+}
+
+func TestOfflineIsReportedOnceAndProbedRarely(t *testing.T) {
+	l := newLine(115200, ms, ms)
+	l.until(start.Add(time.Second))
+	l.takes[1] = 0
+	silent := l.now
+	reports := 0
+	var probes []time.Duration
+	for l.now.Before(silent.Add(5 * time.Minute)) {
+		i, wake := l.Next(l.now)
+		if i < 0 {
+			l.now = wake
+			continue
+		}
+		if i == 0 {
+			l.now = l.now.Add(5 * ms)
+			l.Answered(0, l.now, ms, false)
+			continue
+		}
+		l.now = l.now.Add(l.Timeout(1))
+		if l.Missed(1, l.now) {
+			reports++
+			if since := l.now.Sub(silent); since < OfflineAfter || since > OfflineAfter+2*time.Second {
+				t.Errorf("offline after %v", since)
+			}
+		}
+		probes = append(probes, l.now.Sub(silent))
+	}
+	if reports != 1 {
+		t.Errorf("reported offline %d times", reports)
+	}
+	for i := 1; i < len(probes); i++ {
+		if pause := probes[i] - probes[i-1]; pause > 31*time.Second {
+			t.Errorf("no probe for %v", pause)
+		}
+	}
+	if late := probes[len(probes)-1] - probes[len(probes)-2]; late < 29*time.Second {
+		t.Errorf("after minutes it is still probed every %v", late)
+	}
+	// One answer and it is back among the others.
+	l.Answered(1, l.now, ms, false)
+	l.takes[1] = ms
+	l.turns = nil
+	l.until(l.now.Add(100 * ms))
+	if !l.Online(1, l.now) || len(l.turns) < 4 {
+		t.Error("a device that answers again is not served at once")
+	}
+}
+
+func TestTimeoutFollowsTheDevice(t *testing.T) {
+	b := New(1, 9600, start)
+	if b.Timeout(0) != MaxTimeout {
+		t.Error("an unknown device is not given the whole allowance")
+	}
+	for range 10 {
+		b.Answered(0, start, 3*ms, false)
+	}
+	quick := b.Timeout(0)
+	if quick <= 3*ms || quick > 20*ms {
+		t.Errorf("a device that takes 3 ms is given %v", quick)
+	}
+	b.Answered(0, start, 60*ms, false)
+	if slow := b.Timeout(0); slow < 60*ms {
+		t.Errorf("a device that took 60 ms just now is given %v", slow)
+	}
+	for range window {
+		b.Answered(0, start, 3*ms, false)
+	}
+	if again := b.Timeout(0); again != quick {
+		t.Errorf("one slow answer long ago still counts: %v", again)
+	}
+	b.Missed(0, start)
+	if b.Timeout(0) != 2*quick {
+		t.Errorf("after a miss it is given %v, not twice as long", b.Timeout(0))
+	}
+	for range 2 * window {
+		b.Answered(0, start, time.Second, false)
+	}
+	if b.Timeout(0) != MaxTimeout {
+		t.Error("the timeout exceeds the standard's")
+	}
+}
+
+func TestUnknownDeviceIsProbedBriefly(t *testing.T) {
+	b := New(1, 115200, start)
+	var full, short int
+	for range 10 * fullProbeEvery {
+		switch b.Timeout(0) {
+		case MaxTimeout:
+			full++
+		case shortProbe:
+			short++
+		}
+		b.Missed(0, start)
+	}
+	if full != 10 || short != 10*(fullProbeEvery-1) {
+		t.Errorf("%d full probes, %d short ones", full, short)
+	}
+}
+
+func BenchmarkNext(b *testing.B) {
+	bus := New(32, 115200, start)
+	now := start
+	b.ReportAllocs()
+	for b.Loop() {
+		i, _ := bus.Next(now)
+		now = now.Add(5 * ms)
+		bus.Answered(i, now, ms, false)
+	}
+}
