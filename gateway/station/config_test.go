@@ -1,0 +1,165 @@
+package station
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gateline/gateway"
+)
+
+// The examples that ship are right, and what they say is a default is one.
+func TestExamples(t *testing.T) {
+	c, err := LoadConfig("../../docs/examples/station.toml", DefaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Station != "xizhimen" || len(c.Lines) != 2 || c.Lines[0].Serial.Device != "/dev/gate-north" || c.Lines[1].TCP == "" || len(c.Lines[1].Gates) != 2 {
+		t.Errorf("got %+v", c)
+	}
+	text, err := os.ReadFile("../../docs/examples/station.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var spelled []string
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSuffix(line, "\n")
+		if key, _, found := strings.Cut(line, " = "); found && strings.HasPrefix(key, "#") && !strings.Contains(key, " ") && key != "#key_file" || strings.HasPrefix(line, `#key_file = "/etc/gateline/token.key"`) {
+			line = line[1:]
+		}
+		spelled = append(spelled, line)
+	}
+	again, err := ParseConfig("spelled out", []byte(strings.Join(spelled, "\n")), DefaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Lines, c.Lines = append(again.Lines[:0:0], again.Lines...), append(c.Lines[:0:0], c.Lines...)
+	if len(again.Lines) != len(c.Lines) || again.Lines[0].Serial != c.Lines[0].Serial {
+		t.Errorf("spelled out, the lines are %+v", again.Lines)
+	}
+	again.Lines, c.Lines = nil, nil
+	if got, want := again, c; got.CacheDir != want.CacheDir || got.TokenKeyFile != want.TokenKeyFile || got.StatusListen != want.StatusListen ||
+		got.ControlSocket != want.ControlSocket || got.RequireSync != want.RequireSync {
+		t.Errorf("a default shown in the example is not the default: %+v, %+v", got, want)
+	}
+	policy, err := os.ReadFile("../../docs/examples/policy.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := gateway.DecodePolicy(policy); err != nil {
+		t.Error(err)
+	}
+}
+
+// All faults of a file come at once, each with line and key.
+func TestConfigFaults(t *testing.T) {
+	const text = `station = "Xi Zhi Men"
+[centre]
+url = "http://user:secret@centre"
+[cache]
+dir = "cache"
+[status]
+listen = 9464
+[clock]
+require_synch = true
+[[line]]
+name = "north"
+device = "/dev/gate-north"
+baud = 115201
+[[line.gate]]
+name = "N1"
+address = 1
+[[line.gate]]
+name = "N1"
+address = 1
+[[line.gate]]
+name = "N3"
+address = 255
+[[line]]
+name = "north"
+device = "/dev/gate-north"
+protocol = "osdp2"
+[[line.gate]]
+address = 2
+name = "N 4"
+[[line]]
+name = "west"
+[[line]]
+name = "east"
+device = "ttyUSB0"
+tcp = "10.0.0.1"
+[[line.gate]]
+name = "E1"
+address = 0
+key_file = "e1.key"
+`
+	_, err := ParseConfig("box.toml", []byte(text), DefaultConfig())
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, want := range []string{
+		"box.toml:1: station: a station's name is made of",
+		"box.toml:3: centre.url: not of the form nats-leaf://host:port",
+		`box.toml:5: cache.dir: "cache" is not an absolute path`,
+		"box.toml:7: status.listen: not a string in quotes",
+		"box.toml:9: clock.require_synch: unknown key",
+		"box.toml:13: line[1].baud: 115201 is not one of",
+		`box.toml:18: line[1].gate[2].name: another gate has the name "N1"`,
+		`box.toml:19: line[1].gate[2].address: gate "N1" of this line has address 1 already`,
+		"box.toml:22: line[1].gate[3].address: 255 is not between 0 and 254",
+		`box.toml:24: line[2].name: another line has the name "north"`,
+		`box.toml:25: line[2].device: line "north" has the same port`,
+		`box.toml:26: line[2].protocol: "osdp2" is not one of direct, osdp`,
+		`box.toml:29: line[2].gate[1].name: "N 4" is not a name`,
+		"box.toml:30: line[3]: give either device or tcp",
+		"box.toml:30: line[3].gate: no gate on this line",
+		"box.toml:32: line[4]: give either device or tcp",
+		`box.toml:39: line[4].gate[1].key_file: "e1.key" is not an absolute path`,
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("missing: %s", want)
+		}
+	}
+	if strings.Contains(err.Error(), "secret") {
+		t.Error("a password is shown")
+	}
+	if t.Failed() {
+		t.Logf("got:\n%v", err)
+	}
+}
+
+func TestConfigWithoutLines(t *testing.T) {
+	_, err := ParseConfig("box.toml", []byte("station = \"a\"\ncentre.url = \"nats-leaf://c:1\"\n"), DefaultConfig())
+	if err == nil || !strings.Contains(err.Error(), "line: no line") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := LoadConfig(filepath.Join(t.TempDir(), "none.toml"), DefaultConfig()); err == nil || !strings.Contains(err.Error(), "--config") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestGateKeyFiles(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string, mode os.FileMode) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	secret := strings.Repeat("ab", 16)
+	if _, err := readGateKey(write("gate", secret+"\n", 0o640)); err != nil {
+		t.Error(err)
+	}
+	if _, err := readGateKey(write("open", secret, 0o644)); err == nil || !strings.Contains(err.Error(), "chmod 0600") {
+		t.Errorf("open to everybody: %v", err)
+	}
+	for name, text := range map[string]string{"zero": strings.Repeat("0", 32), "long": secret + secret, "text": "not a key"} {
+		_, err := readGateKey(write("gate-"+name, text, 0o600))
+		if err == nil || !strings.Contains(err.Error(), "openssl rand -hex 16") || strings.Contains(err.Error(), "abab") {
+			t.Errorf("gate key %s: %v", name, err)
+		}
+	}
+}

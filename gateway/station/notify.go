@@ -1,0 +1,41 @@
+package station
+
+import (
+	"context"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"gateline/gateway"
+)
+
+// notify tells systemd that the box is ready and, where the unit asks for it,
+// that it is alive: the store must answer a lookup each time. Without systemd
+// it only waits.
+func (s *Station) notify(ctx context.Context) error {
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		s.log.Warn("systemd cannot be told that the box is ready", "error", err)
+	}
+	defer func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyStopping) }() // nobody is left to tell
+	every, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || every == 0 {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	tick := time.NewTicker(every / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			if _, _, err := s.cache.Lookup(gateway.Token(0)); err != nil {
+				s.log.Error("the store does not answer; systemd will restart the box", "error", err)
+				continue
+			}
+			if _, err := daemon.SdNotify(false, daemon.SdNotifyWatchdog); err != nil {
+				s.log.Warn("systemd's watchdog cannot be told", "error", err)
+			}
+		}
+	}
+}
