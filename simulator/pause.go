@@ -1,0 +1,55 @@
+package simulator
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pauser waits to the microsecond. The runtime's own timers are only good to
+// a millisecond on an idle machine, and a sleep in a system call keeps one of
+// the few processors from the box; a timerfd is waited for like a socket.
+type pauser struct {
+	file *os.File
+	conn interface{ Control(func(uintptr)) error }
+	buf  [8]byte
+}
+
+// spinFor is the end of a pause that is waited for actively, because a sleeper
+// is woken some time late.
+const spinFor = 30 * time.Microsecond
+
+func newPauser() (*pauser, error) {
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make a timer: %w", err)
+	}
+	file := os.NewFile(uintptr(fd), "timerfd")
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make a timer: %w", err), file.Close())
+	}
+	return &pauser{file: file, conn: conn}, nil
+}
+
+// until returns at t and not noticeably later, if the machine lets it.
+func (p *pauser) until(t time.Time) error {
+	if d := time.Until(t) - spinFor; d > 0 {
+		spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}
+		var err error
+		if ctl := p.conn.Control(func(fd uintptr) { err = unix.TimerfdSettime(int(fd), 0, &spec, nil) }); ctl != nil || err != nil {
+			return errors.Join(ctl, err)
+		}
+		if _, err := p.file.Read(p.buf[:]); err != nil {
+			return err
+		}
+	}
+	for time.Now().Before(t) {
+	}
+	return nil
+}
+
+func (p *pauser) close() error { return p.file.Close() }

@@ -1,0 +1,151 @@
+package simulator
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"gateline/gateway"
+)
+
+// Report is what a scenario found. Its JSON keys are a public contract
+// (docs/simulator.md).
+type Report struct {
+	Scenario string `json:"scenario"`
+	Seed     uint64 `json:"seed"`
+	// Taps were made, Answered of them got a verdict; Wrong of those were not
+	// what the model allows, Lost got none in time.
+	Taps     int            `json:"taps"`
+	Answered int            `json:"answered"`
+	Wrong    int            `json:"wrong"`
+	Lost     int            `json:"lost"`
+	Verdicts map[string]int `json:"verdicts"` // pass, refuse, manual
+	Reasons  map[string]int `json:"reasons"`  // R00 … R26, all of them
+	// LatencyUS is from the last byte of the question sent to the last byte of
+	// the answer received, as the gate sees it.
+	LatencyUS struct {
+		P50 float64 `json:"p50"`
+		P90 float64 `json:"p90"`
+		P99 float64 `json:"p99"`
+		Max float64 `json:"max"`
+	} `json:"latency_us"`
+	// DecisionUS is from the read that completed a question to its answer
+	// handed to the port, inside the box: token, lookup, decision and both
+	// frames, without what the kernel does with the answer afterwards.
+	DecisionUS struct {
+		P50  float64 `json:"p50"`
+		P99  float64 `json:"p99"`
+		P999 float64 `json:"p999"`
+		Max  float64 `json:"max"`
+	} `json:"decision_us"`
+	// WireUS is the floor under LatencyUS: what the bytes of the median answer
+	// cost on the wire.
+	WireUS float64 `json:"wire_us"`
+	// PropagationMS is from the centre's commit to the box answering by it,
+	// while the link is up.
+	PropagationMS struct {
+		P50 float64 `json:"p50"`
+		P99 float64 `json:"p99"`
+	} `json:"propagation_ms"`
+	// CaughtUp is what the box fetched once the link was back, and how long it
+	// took; zeros where it was not cut.
+	CaughtUp CaughtUp `json:"caught_up"`
+	// Equal says that the box's records equal the centre's at the end.
+	Equal bool `json:"equal"`
+}
+
+// CaughtUp is what a box did after a cut.
+type CaughtUp struct {
+	Entries uint64  `json:"entries"`
+	Records uint64  `json:"records"`
+	Seconds float64 `json:"seconds"`
+}
+
+// OK reports whether the run found nothing wrong.
+func (r *Report) OK() bool { return r.Wrong == 0 && r.Lost == 0 && r.Equal }
+
+func newReport(scenario string, seed uint64) *Report {
+	r := &Report{Scenario: scenario, Seed: seed, Verdicts: map[string]int{}, Reasons: map[string]int{}}
+	for _, v := range []gateway.Verdict{gateway.VerdictPass, gateway.VerdictRefuse, gateway.VerdictManual} {
+		r.Verdicts[v.String()] = 0
+	}
+	for _, reason := range gateway.Reasons() {
+		r.Reasons[reason.String()] = 0
+	}
+	return r
+}
+
+// addTaps judges the taps and counts them.
+func (r *Report) addTaps(m *model, taps []tapRecord, baud int) {
+	var latency []time.Duration
+	var sizes []int
+	for _, t := range taps {
+		r.Taps++
+		if !t.answered {
+			r.Lost++
+			continue
+		}
+		r.Answered++
+		if !m.right(t) {
+			r.Wrong++
+		}
+		r.Verdicts[t.got.verdict.String()]++
+		r.Reasons[t.got.reason.String()]++
+		latency = append(latency, t.received.Sub(t.sent))
+		sizes = append(sizes, t.lineBytes)
+	}
+	slices.Sort(latency)
+	r.LatencyUS.P50, r.LatencyUS.P90 = micro(quantile(latency, 0.5)), micro(quantile(latency, 0.9))
+	r.LatencyUS.P99, r.LatencyUS.Max = micro(quantile(latency, 0.99)), micro(quantile(latency, 1))
+	slices.Sort(sizes)
+	if len(sizes) > 0 {
+		r.WireUS = micro(time.Duration(sizes[len(sizes)/2]) * byteTime(baud))
+	}
+}
+
+func (r *Report) addDecisions(all []time.Duration) {
+	slices.Sort(all)
+	r.DecisionUS.P50, r.DecisionUS.P99 = micro(quantile(all, 0.5)), micro(quantile(all, 0.99))
+	r.DecisionUS.P999, r.DecisionUS.Max = micro(quantile(all, 0.999)), micro(quantile(all, 1))
+}
+
+func (r *Report) addPropagation(all []time.Duration) {
+	slices.Sort(all)
+	r.PropagationMS.P50, r.PropagationMS.P99 = micro(quantile(all, 0.5))/1e3, micro(quantile(all, 0.99))/1e3
+}
+
+// quantile returns the nearest-rank quantile of sorted values, 0 of none.
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)]
+}
+
+// micro is d in microseconds, to a tenth.
+func micro(d time.Duration) float64 { return math.Round(float64(d)/100) / 10 }
+
+// samples collects durations from several goroutines up to a fixed number;
+// those above are left out.
+type samples struct {
+	mu  sync.Mutex // guards all
+	all []time.Duration
+}
+
+func newSamples(most int) *samples { return &samples{all: make([]time.Duration, 0, most)} }
+
+func (s *samples) add(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.all) < cap(s.all) {
+		s.all = append(s.all, d)
+	}
+}
+
+// taken returns what was collected so far; it is the caller's.
+func (s *samples) taken() []time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.all)
+}

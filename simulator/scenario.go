@@ -1,0 +1,273 @@
+package simulator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"gateline/drivers/serial"
+	"gateline/gateway"
+)
+
+// Config says what to simulate. DefaultConfig has the defaults.
+type Config struct {
+	// Scenario is one of Scenarios.
+	Scenario string
+	Gates    int // on a line of their own each
+	Cards    int // credentials known to the city
+	Taps     int // in all
+	Baud     int
+	Updates  int // changes a second at the centre while riders tap
+	Seed     uint64
+	Log      *slog.Logger // of box and centre; nil = none
+	// Progress is told what is going on: a phase, how much of it is done and
+	// how much there is. Several goroutines may call it at once; nil = nobody
+	// wants to know.
+	Progress func(phase string, done, total int)
+}
+
+// Limits of a Config.
+const (
+	MaxGates   = 128
+	MaxCards   = 50_000_000
+	MaxTaps    = 10_000_000
+	MaxUpdates = 20_000
+	minBaud    = 1200
+)
+
+// Scenarios are the names that Run knows, with what they show.
+var Scenarios = []struct{ Name, Shows string }{
+	{"rush", "rush hour at one station while the centre's changes flow"},
+	{"offline", "the same with the link cut for half of the run"},
+}
+
+// DefaultConfig returns the defaults: a station of eight gates, the city's mean
+// rate of changes.
+func DefaultConfig() Config {
+	return Config{Gates: 8, Cards: 100_000, Taps: 4000, Baud: 115200, Updates: 250}
+}
+
+// Validate reports every fault at once.
+func (c Config) Validate() error {
+	var faults []error
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	known := slices.ContainsFunc(Scenarios, func(s struct{ Name, Shows string }) bool { return s.Name == c.Scenario })
+	fault(!known, "scenario %.40q is not one of rush, offline", c.Scenario)
+	fault(c.Gates < 1 || c.Gates > MaxGates, "gates: %d is not between 1 and %d", c.Gates, MaxGates)
+	fault(c.Cards < 100 || c.Cards > MaxCards, "cards: %d is not between 100 and %d", c.Cards, MaxCards)
+	fault(c.Taps < c.Gates || c.Taps > MaxTaps, "taps: %d is not between the number of gates and %d", c.Taps, MaxTaps)
+	fault(c.Baud < minBaud || !slices.Contains(serial.Bauds(), c.Baud), "baud: %d is not a speed of a serial port from %d on, such as 9600 or 115200", c.Baud, minBaud)
+	fault(c.Updates < 0 || c.Updates > MaxUpdates, "updates: %d is not between 0 and %d", c.Updates, MaxUpdates)
+	return errors.Join(faults...)
+}
+
+const (
+	// meanGap is the mean pause of a rider between two taps of a gate; it makes
+	// a gate some twenty times as busy as the busiest real one.
+	meanGap = 25 * time.Millisecond
+	// offlineFresh is the fresh_limit of scenario offline, short enough for its
+	// cut to pass it.
+	offlineFresh = 2 * time.Second
+
+	catchUpLimit = time.Minute
+)
+
+// run is one scenario under way.
+type run struct {
+	cfg       Config
+	w         *world
+	decisions *samples
+	spread    *samples // propagation
+
+	tapping  atomic.Bool  // the rush is on: sample decisions
+	level    atomic.Int64 // Unix µs since when the box has been level, 0 = it is not: sample propagation
+	catching atomic.Bool  // the link is back: count what is fetched
+	entries  atomic.Uint64
+	records  atomic.Uint64
+	tapped   atomic.Int64
+	taps     [][]tapRecord // by gate
+}
+
+// Run simulates a scenario. A run that found something wrong is no error: look
+// at Report.OK.
+func Run(ctx context.Context, cfg Config) (report *Report, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Progress == nil {
+		cfg.Progress = func(string, int, int) {}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &run{cfg: cfg, decisions: newSamples(2 * cfg.Taps), spread: newSamples(1 << 20), taps: make([][]tapRecord, cfg.Gates)}
+	s.w, err = openWorld(ctx, worldConfig{
+		gates: cfg.Gates, credentials: cfg.Cards, baud: cfg.Baud, seed: cfg.Seed, log: cfg.Log,
+		onApplied: s.applied, onAnswered: s.answered,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.w.close()) }()
+	r := rand.New(rand.NewPCG(cfg.Seed, 1))
+	fresh := 15 * time.Minute
+	if cfg.Scenario == "offline" {
+		fresh = offlineFresh
+	}
+	if err := s.w.setPolicy(policyFacts{effective: time.Now().Add(-time.Hour).Truncate(time.Second), window: 2, fresh: fresh, stale: 24 * time.Hour}); err != nil {
+		return nil, err
+	}
+	if err := s.w.load(r, func(done, total int) { cfg.Progress("load", done, total) }); err != nil {
+		return nil, err
+	}
+	report = newReport(cfg.Scenario, cfg.Seed)
+	if err := s.rush(report); err != nil {
+		return nil, s.w.cause(err)
+	}
+	if report.Equal, _, err = s.w.equal(); err != nil {
+		return nil, err
+	}
+	report.addTaps(s.w.model, slices.Concat(s.taps...), cfg.Baud)
+	report.addDecisions(s.decisions.taken())
+	report.addPropagation(s.spread.taken())
+	return report, nil
+}
+
+// rush lets riders tap while changes flow and, in scenario offline, the link
+// is cut; it ends with the box level with the centre.
+func (s *run) rush(report *Report) error {
+	s.tapping.Store(true)
+	s.level.Store(time.Now().UnixMicro())
+	changing, stopChanges := context.WithCancel(s.w.ctx)
+	defer stopChanges()
+	var gates, cuts, changes errgroup.Group
+	// A part that fails ends the world, so that no other waits for it.
+	guard := func(f func() error) func() error {
+		return func() error {
+			err := f()
+			if err != nil {
+				s.w.stop(err)
+			}
+			return err
+		}
+	}
+	for i := range s.w.gates {
+		gates.Go(guard(func() error { return s.serveGate(i) }))
+	}
+	changes.Go(guard(func() error { return s.change(changing) }))
+	if s.cfg.Scenario == "offline" {
+		cuts.Go(guard(func() error { return s.cutInTheMiddle(report) }))
+	}
+	err := gates.Wait()
+	s.tapping.Store(false)
+	// Changes go on until the box is level again, as they do in life.
+	err = errors.Join(err, cuts.Wait())
+	stopChanges()
+	if err = errors.Join(err, changes.Wait()); err != nil {
+		return err
+	}
+	return s.w.caughtUp(s.w.centre.FeedNumber(), catchUpLimit)
+}
+
+// serveGate makes one gate's share of the taps.
+func (s *run) serveGate(i int) error {
+	g, r := s.w.gates[i], rand.New(rand.NewPCG(s.cfg.Seed, uint64(100+i)))
+	share := s.cfg.Taps / s.cfg.Gates
+	if i < s.cfg.Taps%s.cfg.Gates {
+		share++
+	}
+	s.taps[i] = make([]tapRecord, 0, share)
+	for range share {
+		pause := time.Duration(r.ExpFloat64() * float64(meanGap))
+		if err := g.idle(s.w.ctx, time.Now().Add(min(pause, 10*meanGap))); err != nil {
+			return err
+		}
+		credential, purpose := somebody(r, s.cfg.Cards)
+		t, err := g.tap(s.w.ctx, credential, purpose)
+		if err != nil {
+			return err
+		}
+		s.taps[i] = append(s.taps[i], t)
+		s.cfg.Progress("taps", int(s.tapped.Add(1)), s.cfg.Taps)
+	}
+	return nil
+}
+
+// somebody draws a rider: now and then one the city does not know, one whose
+// medium cannot be read, one who leaves, one who tops up.
+func somebody(r *rand.Rand, cards int) (credential int, purpose gateway.Purpose) {
+	switch n := r.IntN(100); {
+	case n < 2:
+		return cards + r.IntN(1000), gateway.PurposeEntry
+	case n < 3:
+		return noCredential, gateway.PurposeEntry
+	case n < 5:
+		return r.IntN(cards), gateway.PurposeExit
+	case n < 6:
+		return r.IntN(cards), gateway.PurposeTopUp
+	}
+	return r.IntN(cards), gateway.PurposeEntry
+}
+
+// change feeds changes to the centre until ctx is done.
+func (s *run) change(ctx context.Context) error {
+	return s.w.change(ctx, rand.New(rand.NewPCG(s.cfg.Seed, 2)), s.cfg.Updates, func(int) bool { return false })
+}
+
+// cutInTheMiddle cuts the link for the middle half of the taps.
+func (s *run) cutInTheMiddle(report *Report) error {
+	part := func(quarters int64) func() bool {
+		return func() bool { return s.tapped.Load() >= int64(s.cfg.Taps)*quarters/4 }
+	}
+	const limit = time.Hour
+	if err := s.w.poll(limit, "the first quarter of the taps", part(1)); err != nil {
+		return err
+	}
+	s.level.Store(0)
+	s.w.link.set(true)
+	if err := s.w.poll(limit, "three quarters of the taps", part(3)); err != nil {
+		return err
+	}
+	s.catching.Store(true)
+	s.w.link.set(false)
+	healed := time.Now()
+	if err := s.w.caughtUp(s.w.centre.FeedNumber(), catchUpLimit); err != nil {
+		return err
+	}
+	report.CaughtUp.Seconds = float64(time.Since(healed).Milliseconds()) / 1e3
+	s.catching.Store(false)
+	report.CaughtUp.Entries, report.CaughtUp.Records = s.entries.Load(), s.records.Load()
+	s.level.Store(time.Now().UnixMicro())
+	return nil
+}
+
+// applied is called for every entry that the box has applied.
+func (s *run) applied(u gateway.Update) {
+	switch {
+	case s.catching.Load():
+		s.entries.Add(1)
+		s.records.Add(uint64(len(u.Changes)))
+	case len(u.Changes) > 0:
+		if level := s.level.Load(); level != 0 && u.To.Watermark > level {
+			s.spread.add(time.Since(u.To.Time()))
+		}
+	}
+}
+
+// answered is called for every answer that the box has given to a port.
+func (s *run) answered(handed, _ time.Duration) {
+	if s.tapping.Load() {
+		s.decisions.add(handed)
+	}
+}

@@ -1,0 +1,260 @@
+package simulator
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"gateline/central"
+	"gateline/gateway"
+	"gateline/gateway/station"
+)
+
+const stationName = "xizhimen"
+
+// worldConfig says what world to build.
+type worldConfig struct {
+	gates       int
+	credentials int
+	baud        int
+	seed        uint64
+	log         *slog.Logger
+	// onApplied and onAnswered are those of station.Options.
+	onApplied  func(gateway.Update)
+	onAnswered func(handed, written time.Duration)
+}
+
+// world is one station, its gates and the centre, running.
+type world struct {
+	cfg    worldConfig
+	city   city
+	model  *model
+	centre *central.Central
+	client *central.Client
+	link   *link
+	box    *station.Station
+	gates  []*gate
+	// applied is the number of the last feed entry that onApplied was told of.
+	applied atomic.Uint64
+
+	stop    context.CancelCauseFunc
+	ctx     context.Context
+	closers []func() error // in order of opening
+	running sync.WaitGroup
+}
+
+// openWorld builds and starts everything, in a folder of its own that close
+// removes.
+func openWorld(ctx context.Context, cfg worldConfig) (_ *world, err error) {
+	w := &world{cfg: cfg, city: newCity(cfg.credentials)}
+	w.model = newModel(w.city)
+	w.ctx, w.stop = context.WithCancelCause(ctx)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.close())
+		}
+	}()
+	dir, err := os.MkdirTemp("", "gateline-simulate-")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder for the simulation: %w", err)
+	}
+	w.closers = append(w.closers, func() error { return os.RemoveAll(dir) })
+	key, keyFile, err := writeKey(dir, cfg.seed)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.openCentre(filepath.Join(dir, "centre"), key); err != nil {
+		return nil, err
+	}
+	if w.link, err = openLink(w.centre.LeafAddr()); err != nil {
+		return nil, err
+	}
+	w.closers = append(w.closers, w.link.close)
+	boxConfig := station.DefaultConfig()
+	boxConfig.Station = stationName
+	boxConfig.CentreURL = "nats-leaf://" + w.link.addr()
+	boxConfig.CacheDir, boxConfig.TokenKeyFile = filepath.Join(dir, "cache"), keyFile
+	boxConfig.StatusListen, boxConfig.ControlSocket = "127.0.0.1:0", filepath.Join(dir, "control.sock")
+	boxConfig.RequireSync = false // the machine of a simulation need not be synchronised
+	for i := range cfg.gates {
+		g, err := newGate(cfg.baud, func() gateway.Position { return w.box.Position() })
+		if err != nil {
+			return nil, err
+		}
+		w.gates = append(w.gates, g)
+		w.closers = append(w.closers, g.wire.close)
+		line := station.LineConfig{Name: fmt.Sprintf("line-%d", i+1), Gates: []station.GateConfig{{Name: fmt.Sprintf("gate-%d", i+1), Address: gateAddress}}}
+		line.Serial.Device, line.Serial.Baud = g.wire.path, cfg.baud
+		boxConfig.Lines = append(boxConfig.Lines, line)
+	}
+	w.box, err = station.Open(w.ctx, boxConfig, station.Options{Log: cfg.log, Version: "simulated", OnApplied: w.onApplied, OnAnswered: cfg.onAnswered})
+	if err != nil {
+		return nil, fmt.Errorf("open the simulated box: %w", err)
+	}
+	w.closers = append(w.closers, w.box.Close)
+	w.run("box", w.box.Run)
+	return w, nil
+}
+
+func (w *world) onApplied(u gateway.Update) {
+	if w.cfg.onApplied != nil {
+		w.cfg.onApplied(u)
+	}
+	w.applied.Store(u.To.Number)
+}
+
+// writeKey makes the run's token key from its seed.
+func writeKey(dir string, seed uint64) (key gateway.TokenKey, path string, err error) {
+	key = sha256.Sum256(binary.BigEndian.AppendUint64([]byte("gateline simulation"), seed))
+	path = filepath.Join(dir, "token.key")
+	if err := os.WriteFile(path, []byte(hex.EncodeToString(key[:])), 0o600); err != nil {
+		return key, path, fmt.Errorf("write the simulation's key: %w", err)
+	}
+	return key, path, nil
+}
+
+func (w *world) openCentre(dir string, key gateway.TokenKey) (err error) {
+	w.centre, err = central.Open(central.Config{Dir: dir, LeafListen: "127.0.0.1:0", TokenKey: key, Log: w.cfg.log})
+	if err != nil {
+		return fmt.Errorf("open the simulated centre: %w", err)
+	}
+	w.closers = append(w.closers, w.centre.Close)
+	w.run("centre", w.centre.Run)
+	conn, err := w.centre.Connect(nats.Name("simulator"))
+	if err != nil {
+		return fmt.Errorf("connect to the simulated centre: %w", err)
+	}
+	w.closers = append(w.closers, func() error { conn.Close(); return nil })
+	w.client = central.NewClient(conn)
+	return nil
+}
+
+// run keeps a part of the world going; its failure ends the world.
+func (w *world) run(name string, f func(context.Context) error) {
+	w.running.Go(func() {
+		if err := f(w.ctx); err != nil && w.ctx.Err() == nil {
+			w.stop(fmt.Errorf("the simulated %s failed: %w", name, err))
+		}
+	})
+}
+
+// close stops everything and removes the folder.
+func (w *world) close() error {
+	w.stop(nil)
+	w.running.Wait()
+	var errs []error
+	for i := len(w.closers) - 1; i >= 0; i-- {
+		errs = append(errs, w.closers[i]())
+	}
+	w.closers = nil
+	return errors.Join(errs...)
+}
+
+// cause returns why the world ended, in place of a bare cancellation.
+func (w *world) cause(err error) error {
+	if cause := context.Cause(w.ctx); err != nil && cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return err
+}
+
+// setPolicy publishes a policy document and tells the model.
+func (w *world) setPolicy(p policyFacts) error {
+	doc := gateway.DefaultPolicy(p.effective)
+	doc.Window, doc.FreshLimit, doc.StalePassLimit = uint8(p.window), gateway.Duration(p.fresh), gateway.Duration(p.stale)
+	done, err := w.client.SetPolicy(w.ctx, doc)
+	if err != nil {
+		return fmt.Errorf("set the policy: %w", err)
+	}
+	w.model.setPolicy(done.Number, p)
+	return nil
+}
+
+// bind upgrades or unbinds a credential at the centre and tells the model.
+func (w *world) bind(credential int, bound bool) (uint64, error) {
+	var done central.Done
+	var err error
+	if person, _ := owner(credential); bound {
+		done, err = w.client.Bind(w.ctx, credentialText(credential), personID(person))
+	} else {
+		done, err = w.client.Unbind(w.ctx, credentialText(credential), "")
+	}
+	if err != nil {
+		return 0, fmt.Errorf("bind or unbind: %w", err)
+	}
+	w.model.setBound(done.Number, credential, bound)
+	return done.Number, nil
+}
+
+// report gives new statuses of persons to the centre in one request and tells
+// the model.
+func (w *world) report(statuses map[int]status) (uint64, error) {
+	rows := make([]central.Row, 0, len(statuses))
+	for person, s := range statuses {
+		rows = append(rows, central.Row{Person: personID(person), Status: s.wire()})
+	}
+	done, err := w.client.Import(w.ctx, rows)
+	if err != nil {
+		return 0, fmt.Errorf("report statuses: %w", err)
+	}
+	for person, s := range statuses {
+		w.model.setStatus(done.Number, person, s)
+	}
+	return done.Number, nil
+}
+
+// poll calls ready every few milliseconds until it says true; it returns an
+// error after limit or at the world's end.
+func (w *world) poll(limit time.Duration, what string, ready func() bool) error {
+	end := time.NewTimer(limit)
+	defer end.Stop()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ready() {
+		select {
+		case <-w.ctx.Done():
+			return w.cause(w.ctx.Err())
+		case <-end.C:
+			return fmt.Errorf("%s: not within %v", what, limit)
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// caughtUp waits until the box has applied the feed up to number and onApplied
+// was told of it.
+func (w *world) caughtUp(number uint64, limit time.Duration) error {
+	return w.poll(limit, fmt.Sprintf("the box to reach feed entry %d", number), func() bool { return w.applied.Load() >= number })
+}
+
+// equal reports whether the box holds exactly the records that the centre says
+// a box should hold, and how many those are.
+func (w *world) equal() (bool, int, error) {
+	want := make(map[gateway.Token]gateway.Record)
+	if err := w.centre.Records(func(t gateway.Token, r gateway.Record) error {
+		want[t] = r
+		return nil
+	}); err != nil {
+		return false, 0, err
+	}
+	same, n := true, 0
+	err := w.box.Each(func(t gateway.Token, r gateway.Record) error {
+		record, ok := want[t]
+		same = same && ok && record == r
+		n++
+		return nil
+	})
+	return same && n == len(want), n, err
+}
