@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"gateline/internal/pause"
 )
 
 // Port is an open serial device or a connection to one.
@@ -39,6 +41,9 @@ const (
 	// tried with a growing pause and reported once. It is longer than
 	// TCPIdleLimit, so that a gate without power is no new loss each time.
 	steadyAfter = 10 * time.Second
+	// shortWake is what a read deadline is too coarse for: the runtime's timers
+	// are good to a millisecond.
+	shortWake = 2 * time.Millisecond
 	// maxRounds bounds how often a session may ask for another Step before the
 	// line reads again.
 	maxRounds = 64
@@ -78,6 +83,8 @@ type Line struct {
 	losses int
 	pause  time.Duration
 	cause  string
+
+	timer *pause.Timer // for short waits; nil until one is needed
 
 	mu   sync.Mutex // guards port between Open, Run and Close
 	port Port
@@ -121,7 +128,12 @@ func (l *Line) Open(ctx context.Context) error {
 // port: a port that fails is closed and opened again, with a growing pause, for
 // as long as it takes.
 func (l *Line) Run(ctx context.Context) error {
-	defer l.Close()
+	defer func() {
+		_ = l.Close() // the line ends; nobody is left to serve
+		if l.timer != nil {
+			_ = l.timer.Close()
+		}
+	}()
 	for ctx.Err() == nil {
 		if l.Up() {
 			opened := l.cfg.Now()
@@ -308,11 +320,30 @@ func (l *Line) serve(port Port, now time.Time, in []byte) (wake time.Time, err e
 			}
 		}
 		wake = out.Wake
-		if len(out.Taps) == 0 && len(out.Send) == 0 {
-			return wake, nil
+		if len(out.Taps) > 0 || len(out.Send) > 0 {
+			continue
 		}
+		if short := wake.Sub(l.cfg.Now()); wake.IsZero() || short > shortWake {
+			return wake, nil
+		} else if short > 0 {
+			if err := l.hold(short); err != nil {
+				return wake, err
+			}
+		}
+		now = l.cfg.Now()
 	}
 	return wake, nil
+}
+
+// hold waits out the gap between two senders on a line. Nobody speaks in it, so
+// nothing is read meanwhile.
+func (l *Line) hold(d time.Duration) (err error) {
+	if l.timer == nil {
+		if l.timer, err = pause.New(); err != nil {
+			return err
+		}
+	}
+	return l.timer.Until(time.Now().Add(d))
 }
 
 func (l *Line) write(port Port, b []byte) error {

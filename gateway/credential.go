@@ -158,3 +158,6 @@ func (c Credential) AppendText(b []byte) ([]byte, error) {
 func (c Credential) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, c.scheme.String()+":hidden")
 }
+
+// MarshalText hides the credential from JSON and structured logs.
+func (Credential) MarshalText() ([]byte, error) { return []byte("credential:hidden"), nil }

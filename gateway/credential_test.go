@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -100,6 +101,17 @@ func TestParseCredential(t *testing.T) {
 }
 
 // Nothing prints a credential, a token, a key or a record, whatever the verb.
+func TestSecretsAreNotMarshalled(t *testing.T) {
+	c, err := ParseCredential("tunion:3104770012345678901")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := json.Marshal([]any{c, NewTokenizer(TokenKey{1}).Token(c), TokenKey{0xab}, Record{Class: ClassRed, Anchor: 19140}, map[Token]int{77: 1}})
+	if want := `["credential:hidden","token:hidden","key:hidden","record:hidden",{"token:hidden":1}]`; err != nil || string(out) != want {
+		t.Errorf("%s, %v", out, err)
+	}
+}
+
 func TestSecretsDoNotPrint(t *testing.T) {
 	c, err := ParseCredential("tunion:3104770012345678901")
 	if err != nil {

@@ -77,6 +77,9 @@ type Record struct {
 // Format hides the record, whatever the verb.
 func (r Record) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "record:hidden") }
 
+// MarshalText hides the record from JSON and structured logs.
+func (Record) MarshalText() ([]byte, error) { return []byte("record:hidden"), nil }
+
 // RecordSize is the largest size in bytes of an encoded record.
 const RecordSize = 7
 

@@ -22,12 +22,18 @@ type Token uint64
 // Format hides the token, whatever the verb.
 func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "token:hidden") }
 
+// MarshalText hides the token from JSON and structured logs.
+func (Token) MarshalText() ([]byte, error) { return []byte("token:hidden"), nil }
+
 // TokenKey is the secret under which a city's tokens are computed; centre and
 // boxes hold the same. Every fmt verb hides it.
 type TokenKey [32]byte
 
 // Format hides the key, whatever the verb.
 func (k TokenKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "key:hidden") }
+
+// MarshalText hides the key from JSON and structured logs.
+func (TokenKey) MarshalText() ([]byte, error) { return []byte("key:hidden"), nil }
 
 // ErrTokenKey is wrapped by the errors of ParseTokenKey.
 var ErrTokenKey = errors.New("bad token key")

@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -59,6 +58,8 @@ type tapRecord struct {
 	after      gateway.Position
 	tries      int
 	lineBytes  int // of the answer
+	// blind says that the gate shows no reason: a reader does not.
+	blind bool
 }
 
 const noCredential = -1
@@ -109,7 +110,19 @@ func (m *model) right(t tapRecord) bool {
 	if !t.answered || t.got.open != (t.got.verdict == gateway.VerdictPass) {
 		return false
 	}
-	return slices.Contains(m.allowed(t), t.got)
+	_, ok := m.explain(t)
+	return ok
+}
+
+// explain returns the right answer that a tap got, with its reason also where
+// the gate shows none.
+func (m *model) explain(t tapRecord) (outcome, bool) {
+	for _, o := range m.allowed(t) {
+		if o == t.got || t.blind && o.verdict == t.got.verdict && o.open == t.got.open {
+			return o, true
+		}
+	}
+	return t.got, false
 }
 
 // allowed returns every right answer to a tap.

@@ -91,7 +91,8 @@ func (r *Report) addTaps(m *model, taps []tapRecord, baud int) {
 			r.Wrong++
 		}
 		r.Verdicts[t.got.verdict.String()]++
-		r.Reasons[t.got.reason.String()]++
+		shown, _ := m.explain(t)
+		r.Reasons[shown.reason.String()]++
 		latency = append(latency, t.received.Sub(t.sent))
 		sizes = append(sizes, t.lineBytes)
 	}

@@ -12,8 +12,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"gateline/drivers/osdp"
 	"gateline/drivers/serial"
 	"gateline/gateway"
+	"gateline/gateway/station"
 )
 
 // Config says what to simulate. DefaultConfig has the defaults.
@@ -24,9 +26,16 @@ type Config struct {
 	Cards    int // credentials known to the city
 	Taps     int // in all
 	Baud     int
-	Updates  int // changes a second at the centre while riders tap
-	Seed     uint64
-	Log      *slog.Logger // of box and centre; nil = none
+	// Protocol is what the gates speak: direct, each on a line of its own, or
+	// osdp, up to 32 readers on a line.
+	Protocol string
+	// Secure and Turnaround are of readers: Secure Channel, and how long they
+	// take to answer.
+	Secure     bool
+	Turnaround time.Duration
+	Updates    int // changes a second at the centre while riders tap
+	Seed       uint64
+	Log        *slog.Logger // of box and centre; nil = none
 	// Progress is told what is going on: a phase, how much of it is done and
 	// how much there is. Several goroutines may call it at once; nil = nobody
 	// wants to know.
@@ -51,7 +60,7 @@ var Scenarios = []struct{ Name, Shows string }{
 // DefaultConfig returns the defaults: a station of eight gates, the city's mean
 // rate of changes.
 func DefaultConfig() Config {
-	return Config{Gates: 8, Cards: 100_000, Taps: 4000, Baud: 115200, Updates: 250}
+	return Config{Gates: 8, Cards: 100_000, Taps: 4000, Baud: 115200, Protocol: string(station.ProtocolDirect), Turnaround: time.Millisecond, Updates: 250}
 }
 
 // Validate reports every fault at once.
@@ -68,6 +77,9 @@ func (c Config) Validate() error {
 	fault(c.Cards < 100 || c.Cards > MaxCards, "cards: %d is not between 100 and %d", c.Cards, MaxCards)
 	fault(c.Taps < c.Gates || c.Taps > MaxTaps, "taps: %d is not between the number of gates and %d", c.Taps, MaxTaps)
 	fault(c.Baud < minBaud || !slices.Contains(serial.Bauds(), c.Baud), "baud: %d is not a speed of a serial port from %d on, such as 9600 or 115200", c.Baud, minBaud)
+	fault(c.Protocol != string(station.ProtocolDirect) && c.Protocol != string(station.ProtocolOSDP), "protocol: %.40q is not one of direct, osdp", c.Protocol)
+	fault(c.Turnaround < 0 || c.Turnaround > osdp.ReplyTime, "turnaround: %v is not between 0 and %v", c.Turnaround, osdp.ReplyTime)
+	fault(c.Secure && c.Protocol != string(station.ProtocolOSDP), "secure: only osdp has it")
 	fault(c.Updates < 0 || c.Updates > MaxUpdates, "updates: %d is not between 0 and %d", c.Updates, MaxUpdates)
 	return errors.Join(faults...)
 }
@@ -76,11 +88,16 @@ const (
 	// meanGap is the mean pause of a rider between two taps of a gate; it makes
 	// a gate some twenty times as busy as the busiest real one.
 	meanGap = 25 * time.Millisecond
+	// meanTurn is the same for readers, times their number on a line: a fifth of
+	// what such a line can carry at 115200 baud.
+	meanTurn = 62500 * time.Microsecond
 	// offlineFresh is the fresh_limit of scenario offline, short enough for its
 	// cut to pass it.
 	offlineFresh = 2 * time.Second
 
 	catchUpLimit = time.Minute
+	// readersLimit is how long a line of readers may take to come online.
+	readersLimit = 30 * time.Second
 )
 
 // run is one scenario under way.
@@ -113,7 +130,8 @@ func Run(ctx context.Context, cfg Config) (report *Report, err error) {
 	}
 	s := &run{cfg: cfg, decisions: newSamples(2 * cfg.Taps), spread: newSamples(1 << 20), taps: make([][]tapRecord, cfg.Gates)}
 	s.w, err = openWorld(ctx, worldConfig{
-		gates: cfg.Gates, credentials: cfg.Cards, baud: cfg.Baud, seed: cfg.Seed, log: cfg.Log,
+		gates: cfg.Gates, credentials: cfg.Cards, baud: cfg.Baud, seed: cfg.Seed,
+		protocol: station.Protocol(cfg.Protocol), secure: cfg.Secure, turnaround: cfg.Turnaround, log: cfg.Log,
 		onApplied: s.applied, onAnswered: s.answered,
 	})
 	if err != nil {
@@ -130,6 +148,11 @@ func Run(ctx context.Context, cfg Config) (report *Report, err error) {
 	}
 	if err := s.w.load(r, func(done, total int) { cfg.Progress("load", done, total) }); err != nil {
 		return nil, err
+	}
+	for _, l := range s.w.lines {
+		if err := s.w.poll(readersLimit, "the readers to come online", l.ready); err != nil {
+			return nil, err
+		}
 	}
 	report = newReport(cfg.Scenario, cfg.Seed)
 	if err := s.rush(report); err != nil {
@@ -188,9 +211,13 @@ func (s *run) serveGate(i int) error {
 		share++
 	}
 	s.taps[i] = make([]tapRecord, 0, share)
+	gap := meanGap
+	if len(s.w.lines) > 0 {
+		gap = meanTurn * time.Duration(min(s.cfg.Gates, readersPerLine)) * 115200 / time.Duration(s.cfg.Baud)
+	}
 	for range share {
-		pause := time.Duration(r.ExpFloat64() * float64(meanGap))
-		if err := g.idle(s.w.ctx, time.Now().Add(min(pause, 10*meanGap))); err != nil {
+		pause := time.Duration(r.ExpFloat64() * float64(gap))
+		if err := g.idle(s.w.ctx, time.Now().Add(min(pause, 10*gap))); err != nil {
 			return err
 		}
 		credential, purpose := somebody(r, s.cfg.Cards)

@@ -16,7 +16,7 @@ import (
 
 // smallConfig is a run of a second or two.
 func smallConfig(scenario string) Config {
-	return Config{Scenario: scenario, Gates: 3, Cards: 2000, Taps: 150, Baud: 115200, Updates: 250, Seed: 1}
+	return Config{Scenario: scenario, Gates: 3, Cards: 2000, Taps: 150, Baud: 115200, Protocol: "direct", Updates: 250, Seed: 1}
 }
 
 func TestRush(t *testing.T) {

@@ -29,7 +29,7 @@ func (d *demo) story(ctx context.Context, window policyFacts) error {
 
 func (d *demo) rush(ctx context.Context) error {
 	d.say("Rush hour. Every tap is answered from the box's own store while the centre's changes keep arriving.")
-	return pause(ctx, rushFor)
+	return wait(ctx, rushFor)
 }
 
 func (d *demo) upgradeOnTheSpot(ctx context.Context) error {
@@ -51,7 +51,7 @@ func (d *demo) upgradeOnTheSpot(ctx context.Context) error {
 		return err
 	}
 	d.tell("The same card, second tap", t, gateway.VerdictPass, gateway.R00)
-	return pause(ctx, afterFor)
+	return wait(ctx, afterFor)
 }
 
 func (d *demo) cutAndHeal(ctx context.Context) error {
@@ -65,14 +65,14 @@ func (d *demo) cutAndHeal(ctx context.Context) error {
 	d.linkDown.Store(true)
 	cut := time.Now()
 	d.w.link.set(true)
-	if err := pause(ctx, cutFor*3/4); err != nil {
+	if err := wait(ctx, cutFor*3/4); err != nil {
 		return err
 	}
 	if t, err = d.tapAs(ctx, d.late); err != nil {
 		return err
 	}
 	d.tell("The same rider. The box has heard nothing for longer than fresh_limit (4 s here, 15 min in life)\n  and accuses nobody any more", t, gateway.VerdictManual, gateway.R22)
-	if err := pause(ctx, cutFor/4); err != nil {
+	if err := wait(ctx, cutFor/4); err != nil {
 		return err
 	}
 	behind := d.w.centre.FeedNumber() - d.w.box.Position().Number
@@ -88,7 +88,7 @@ func (d *demo) cutAndHeal(ctx context.Context) error {
 	d.level.Store(time.Now().UnixMicro())
 	d.report.CutFor, d.report.CaughtUp.Seconds = healed.Sub(cut), float64(took.Milliseconds())/1e3
 	d.say("The link is BACK. The box was %d entries behind and has caught up %.1f s later.", behind, took.Seconds())
-	return pause(ctx, afterFor)
+	return wait(ctx, afterFor)
 }
 
 func (d *demo) changeWindow(ctx context.Context, window policyFacts) error {
@@ -103,14 +103,14 @@ func (d *demo) changeWindow(ctx context.Context, window policyFacts) error {
 		return err
 	}
 	d.tell("Test three days old, before that instant", t, gateway.VerdictRefuse, gateway.R10)
-	if err := pause(ctx, time.Until(window.effective.Add(200*time.Millisecond))); err != nil {
+	if err := wait(ctx, time.Until(window.effective.Add(200*time.Millisecond))); err != nil {
 		return err
 	}
 	if t, err = d.tapAs(ctx, d.late); err != nil {
 		return err
 	}
 	d.tell("The same rider, after it; no record was touched", t, gateway.VerdictPass, gateway.R00)
-	return pause(ctx, afterFor)
+	return wait(ctx, afterFor)
 }
 
 // tapAs lets a rider of the story tap at gate 1.
@@ -151,7 +151,7 @@ func (d *demo) tell(who string, t tapRecord, verdict gateway.Verdict, reason gat
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) error {
+func wait(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gateline/internal/pause"
 )
 
 const (
@@ -23,7 +25,7 @@ const (
 type wire struct {
 	master *os.File
 	slave  *os.File // held open, so that the box may close and open its own
-	pauser *pauser
+	timer  *pause.Timer
 	path   string
 	byteNS time.Duration
 	buf    [256]byte
@@ -51,11 +53,11 @@ func openWire(baud int) (*wire, error) {
 	if err := makeRaw(slave); err != nil {
 		return nil, errors.Join(err, slave.Close(), master.Close())
 	}
-	pauser, err := newPauser()
+	timer, err := pause.New()
 	if err != nil {
 		return nil, errors.Join(err, slave.Close(), master.Close())
 	}
-	return &wire{master: master, slave: slave, pauser: pauser, path: path, byteNS: byteTime(baud)}, nil
+	return &wire{master: master, slave: slave, timer: timer, path: path, byteNS: byteTime(baud)}, nil
 }
 
 // byteTime is how long one byte takes on the wire.
@@ -78,7 +80,7 @@ func makeRaw(f *os.File) error {
 	return errors.Join(ctl, err)
 }
 
-func (w *wire) close() error { return errors.Join(w.master.Close(), w.slave.Close(), w.pauser.close()) }
+func (w *wire) close() error { return errors.Join(w.master.Close(), w.slave.Close(), w.timer.Close()) }
 
 // send puts b on the wire and returns the moment its last byte arrived at the
 // box's port.
@@ -86,7 +88,7 @@ func (w *wire) send(b []byte) (last time.Time, err error) {
 	start := time.Now()
 	for sent := 0; sent < len(b); {
 		n := min(fifo, len(b)-sent)
-		if err := w.pauser.until(start.Add(time.Duration(sent+n) * w.byteNS)); err != nil {
+		if err := w.timer.Until(start.Add(time.Duration(sent+n) * w.byteNS)); err != nil {
 			return last, err
 		}
 		last = time.Now()
@@ -110,7 +112,7 @@ func (w *wire) receive(deadline time.Time) ([]byte, time.Time, error) {
 	if n == 0 {
 		return nil, now, err
 	}
-	if err := w.pauser.until(now.Add(time.Duration(n) * w.byteNS)); err != nil {
+	if err := w.timer.Until(now.Add(time.Duration(n) * w.byteNS)); err != nil {
 		return nil, now, err
 	}
 	return w.buf[:n], time.Now(), nil

@@ -122,22 +122,6 @@ func TestByteTime(t *testing.T) {
 	}
 }
 
-func TestPauser(t *testing.T) {
-	p, err := newPauser()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range []time.Duration{-time.Second, 0, time.Microsecond, spinFor + 1, 100 * time.Microsecond, 3 * time.Millisecond} {
-		at := time.Now().Add(d)
-		if err := p.until(at); err != nil || time.Now().Before(at) {
-			t.Errorf("%v: back %v early, %v", d, time.Until(at), err)
-		}
-	}
-	if err := p.close(); err != nil {
-		t.Error(err)
-	}
-}
-
 // A tap that nobody answers is repeated and then given up: lost, not wrong.
 func TestLostTap(t *testing.T) {
 	g, err := newGate(115200, func() gateway.Position { return gateway.Position{} })

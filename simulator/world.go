@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -17,22 +18,39 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"gateline/central"
+	"gateline/drivers/osdp"
 	"gateline/gateway"
 	"gateline/gateway/station"
 )
 
-const stationName = "xizhimen"
+const (
+	stationName = "xizhimen"
+	// readersPerLine is how many readers share a line at most.
+	readersPerLine = 32
+)
 
 // worldConfig says what world to build.
 type worldConfig struct {
 	gates       int
 	credentials int
 	baud        int
+	protocol    station.Protocol
+	secure      bool          // of readers
+	turnaround  time.Duration // of readers
 	seed        uint64
 	log         *slog.Logger
 	// onApplied and onAnswered are those of station.Options.
 	onApplied  func(gateway.Update)
 	onAnswered func(handed, written time.Duration)
+}
+
+// tapper is a gate or a reader, as riders use it.
+type tapper interface {
+	// idle lets time pass until t.
+	idle(ctx context.Context, t time.Time) error
+	// tap presents a credential and waits for the answer, or until the gate
+	// gives up.
+	tap(ctx context.Context, credential int, purpose gateway.Purpose) (tapRecord, error)
 }
 
 // world is one station, its gates and the centre, running.
@@ -44,7 +62,8 @@ type world struct {
 	client *central.Client
 	link   *link
 	box    *station.Station
-	gates  []*gate
+	gates  []tapper
+	lines  []*readers // of OSDP readers
 	// applied is the number of the last feed entry that onApplied was told of.
 	applied atomic.Uint64
 
@@ -87,16 +106,8 @@ func openWorld(ctx context.Context, cfg worldConfig) (_ *world, err error) {
 	boxConfig.CacheDir, boxConfig.TokenKeyFile = filepath.Join(dir, "cache"), keyFile
 	boxConfig.StatusListen, boxConfig.ControlSocket = "127.0.0.1:0", filepath.Join(dir, "control.sock")
 	boxConfig.RequireSync = false // the machine of a simulation need not be synchronised
-	for i := range cfg.gates {
-		g, err := newGate(cfg.baud, func() gateway.Position { return w.box.Position() })
-		if err != nil {
-			return nil, err
-		}
-		w.gates = append(w.gates, g)
-		w.closers = append(w.closers, g.wire.close)
-		line := station.LineConfig{Name: fmt.Sprintf("line-%d", i+1), Gates: []station.GateConfig{{Name: fmt.Sprintf("gate-%d", i+1), Address: gateAddress}}}
-		line.Serial.Device, line.Serial.Baud = g.wire.path, cfg.baud
-		boxConfig.Lines = append(boxConfig.Lines, line)
+	if boxConfig.Lines, err = w.openLines(dir); err != nil {
+		return nil, err
 	}
 	w.box, err = station.Open(w.ctx, boxConfig, station.Options{Log: cfg.log, Version: "simulated", OnApplied: w.onApplied, OnAnswered: cfg.onAnswered})
 	if err != nil {
@@ -105,6 +116,72 @@ func openWorld(ctx context.Context, cfg worldConfig) (_ *world, err error) {
 	w.closers = append(w.closers, w.box.Close)
 	w.run("box", w.box.Run)
 	return w, nil
+}
+
+// openLines opens the gates, each on a line of its own, or readers, up to
+// readersPerLine on one, and returns the lines as a box is told of them.
+func (w *world) openLines(dir string) (lines []station.LineConfig, err error) {
+	position := func() gateway.Position { return w.box.Position() }
+	for first := 0; first < w.cfg.gates; {
+		n := 1
+		if w.cfg.protocol == station.ProtocolOSDP {
+			n = min(readersPerLine, w.cfg.gates-first)
+		}
+		line := station.LineConfig{Name: fmt.Sprintf("line-%d", len(lines)+1), Protocol: w.cfg.protocol, Reads: osdp.DefaultReadMap()}
+		line.Serial.Baud = w.cfg.baud
+		for i := range n {
+			line.Gates = append(line.Gates, station.GateConfig{Name: fmt.Sprintf("gate-%d", first+i+1), Address: uint8(i)})
+		}
+		if w.cfg.protocol == station.ProtocolOSDP {
+			line.Serial.Device, err = w.openReaders(dir, &line, first)
+		} else {
+			line.Gates[0].Address = gateAddress
+			line.Serial.Device, err = w.openGate(position)
+		}
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, line)
+		first += n
+	}
+	return lines, nil
+}
+
+func (w *world) openGate(position func() gateway.Position) (device string, err error) {
+	g, err := newGate(w.cfg.baud, position)
+	if err != nil {
+		return "", err
+	}
+	w.gates = append(w.gates, g)
+	w.closers = append(w.closers, g.wire.close)
+	return g.wire.path, nil
+}
+
+// openReaders opens a line of readers, with a key each where they are secure.
+func (w *world) openReaders(dir string, line *station.LineConfig, first int) (device string, err error) {
+	r := rand.New(rand.NewPCG(w.cfg.seed, uint64(10+first)))
+	var keys []osdp.Key
+	if line.Secure = w.cfg.secure; line.Secure {
+		keys = make([]osdp.Key, len(line.Gates))
+		for i := range keys {
+			_, _ = source{r}.Read(keys[i][:]) // never fails
+			line.Gates[i].KeyFile = filepath.Join(dir, line.Gates[i].Name+".key")
+			if err := os.WriteFile(line.Gates[i].KeyFile, []byte(hex.EncodeToString(keys[i][:])), 0o600); err != nil {
+				return "", fmt.Errorf("write a reader's key: %w", err)
+			}
+		}
+	}
+	l, err := newReaders(len(line.Gates), w.cfg.baud, w.cfg.turnaround, keys, r, func() gateway.Position { return w.box.Position() })
+	if err != nil {
+		return "", err
+	}
+	w.closers = append(w.closers, l.wire.close)
+	w.lines = append(w.lines, l)
+	for i := range line.Gates {
+		w.gates = append(w.gates, &reader{line: l, index: i})
+	}
+	w.run("line of readers", l.run)
+	return l.wire.path, nil
 }
 
 func (w *world) onApplied(u gateway.Update) {

@@ -37,9 +37,12 @@ func newSimulate() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.IntVar(&cfg.Gates, "gates", cfg.Gates, "gates, each on a serial line of its own")
+	f.IntVar(&cfg.Gates, "gates", cfg.Gates, "gates or readers")
 	f.IntVar(&cfg.Cards, "cards", cfg.Cards, "credentials in the city")
 	f.IntVar(&cfg.Taps, "taps", cfg.Taps, "taps in all")
+	f.StringVar(&cfg.Protocol, "protocol", cfg.Protocol, "direct, each gate on a line of its own, or osdp, up to 32 readers on a line")
+	f.BoolVar(&cfg.Secure, "secure", false, "with osdp: Secure Channel")
+	f.DurationVar(&cfg.Turnaround, "turnaround", cfg.Turnaround, "with osdp: how long a reader takes to answer")
 	f.IntVar(&cfg.Baud, "baud", cfg.Baud, "speed of the lines")
 	f.IntVar(&cfg.Updates, "updates", cfg.Updates, "changes a second at the centre meanwhile")
 	f.Uint64Var(&cfg.Seed, "seed", 0, "seed of the run; 0 draws one")

@@ -38,10 +38,12 @@ const (
 	// readers usually take, and the whole allowance every so many probes.
 	shortProbe     = 30 * time.Millisecond
 	fullProbeEvery = 8
-	// activeFor is how long a device that had something to say is asked
-	// activeBoost times as often.
+	// A device that had something to say is asked half as often again, a share
+	// of 1/activeShare, from activeAfter on, when its next rider can have come, for activeFor.
+	// At once it would only take the turns of those who tapped with it.
+	activeAfter = 700 * time.Millisecond
 	activeFor   = 2 * time.Second
-	activeBoost = 2
+	activeShare = 2
 )
 
 // Bus is the schedule of one line. One goroutine uses it.
@@ -123,8 +125,8 @@ func (b *Bus) Next(now time.Time) (i int, wake time.Time) {
 			bestUrgent = i
 		}
 		wait := now.Sub(d.asked)
-		if now.Sub(d.active) < activeFor {
-			wait *= activeBoost
+		if since := now.Sub(d.active); since >= activeAfter && since < activeAfter+activeFor {
+			wait += wait / activeShare
 		}
 		if best < 0 || wait > bestWait {
 			best, bestWait = i, wait

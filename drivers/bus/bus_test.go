@@ -81,13 +81,14 @@ func TestActiveIsAskedMoreOften(t *testing.T) {
 	l := newLine(115200, ms, ms, ms, ms)
 	l.until(start.Add(time.Second))
 	l.Answered(1, l.now, ms, true)
+	l.until(l.now.Add(activeAfter))
 	l.turns = nil
 	l.until(l.now.Add(time.Second))
 	count := map[int]int{}
 	for _, i := range l.turns {
 		count[i]++
 	}
-	if count[1] < count[0]*3/2 {
+	if count[1] < count[0]*5/4 {
 		t.Errorf("the active device had %d turns, another %d", count[1], count[0])
 	}
 }

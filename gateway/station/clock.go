@@ -27,6 +27,14 @@ type ClockState struct {
 	Why string
 }
 
+// Why a clock is not trusted.
+const (
+	whyBuilt    = "it is earlier than this program was built"
+	whyBehind   = "it is more than an hour behind the centre's last message"
+	whyUnsynced = "it is not synchronised, or stepped since it was"
+	whyLongAgo  = "it was last synchronised more than 24 hours ago"
+)
+
 // kernelClock is what the kernel says of its clock.
 type kernelClock struct {
 	synced   bool
@@ -74,15 +82,15 @@ func (w *clockWatch) observe(wall time.Time, steady time.Duration, k kernelClock
 	}
 	switch {
 	case wall.Before(w.floor):
-		return ClockState{Why: "it is earlier than this program was built"}
+		return ClockState{Why: whyBuilt}
 	case !watermark.IsZero() && wall.Before(watermark.Add(-backLimit)):
-		return ClockState{Why: "it is more than an hour behind the centre's last message"}
+		return ClockState{Why: whyBehind}
 	case !w.requireSync:
 		return ClockState{Trusted: true}
 	case !w.synced:
-		return ClockState{Why: "it is not synchronised, or stepped since it was"}
+		return ClockState{Why: whyUnsynced}
 	case steady-w.lastSynced >= syncLimit:
-		return ClockState{Why: "it was last synchronised more than 24 hours ago"}
+		return ClockState{Why: whyLongAgo}
 	}
 	return ClockState{Trusted: true, Drift: k.maxError}
 }

@@ -15,7 +15,7 @@ func TestExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Station != "xizhimen" || len(c.Lines) != 2 || c.Lines[0].Serial.Device != "/dev/gate-north" || c.Lines[1].TCP == "" || len(c.Lines[1].Gates) != 2 {
+	if c.Station != "xizhimen" || len(c.Lines) != 3 || !c.Lines[2].Secure || len(c.Lines[2].Reads) != 3 || c.Lines[0].Serial.Device != "/dev/gate-north" || c.Lines[1].TCP == "" || len(c.Lines[1].Gates) != 2 {
 		t.Errorf("got %+v", c)
 	}
 	text, err := os.ReadFile("../../docs/examples/station.toml")
@@ -126,6 +126,49 @@ key_file = "e1.key"
 	}
 	if t.Failed() {
 		t.Logf("got:\n%v", err)
+	}
+}
+
+// What only a line of readers has, and what it cannot have.
+func TestReaderConfigFaults(t *testing.T) {
+	const text = `station = "a"
+centre.url = "nats-leaf://c"
+[[line]]
+name = "w"
+device = "/dev/w"
+protocol = "osdp"
+baud = 4800
+parity = "even"
+[[line.read]]
+bits = 20
+as = "tunion_bcd"
+[[line.gate]]
+name = "W1"
+address = 127
+purpose = "leave"
+[[line]]
+name = "d"
+device = "/dev/d"
+secure = true
+[[line.gate]]
+name = "D1"
+address = 1
+purpose = "exit"
+`
+	_, err := ParseConfig("box.toml", []byte(text), DefaultConfig())
+	for _, want := range []string{
+		"box.toml:7: line[1].baud: 4800 is not a speed of OSDP",
+		"box.toml:8: line[1].parity: OSDP has none",
+		"line[1].read: rule 1: tunion_bcd has 76 or 80 bits, not 20",
+		`box.toml:15: line[1].gate[1].purpose: "leave" is not one of entry, exit, topup`,
+		"box.toml:14: line[1].gate[1].address: 127 is not between 0 and 126",
+		"line[1].gate[1].key_file: missing: a reader in Secure Channel has its own key",
+		"box.toml:19: line[2].secure: unknown key",
+		"box.toml:23: line[2].gate[1].purpose: unknown key",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("missing: %s\ngot:\n%v", want, err)
+		}
 	}
 }
 

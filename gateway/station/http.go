@@ -120,13 +120,21 @@ func (s *Station) statusHandler() http.Handler {
 	return mux
 }
 
+// What a check may say is wrong.
+const (
+	whyLookup   = "a lookup fails"
+	whySnapshot = "not complete yet: riders get R24"
+	whyPolicy   = "none in force: riders get R24"
+	whyLines    = "no port is open"
+)
+
 // check is one line of a health answer; why is empty where it is well.
 type check struct{ name, why string }
 
 func (s *Station) liveChecks() []check {
 	why := ""
 	if _, _, err := s.cache.Lookup(0); err != nil {
-		why = "a lookup fails"
+		why = whyLookup
 	}
 	return []check{{"store", why}}
 }
@@ -148,9 +156,9 @@ func (s *Station) readyChecks() []check {
 		}
 	}
 	clock := s.clock.state.Load()
-	add("snapshot", s.cache.Usable(), "not complete yet: riders get R24")
-	add("policy", s.schedule.Load().At(s.now()) != nil, "none in force: riders get R24")
-	add("lines", up > 0, "no port is open")
+	add("snapshot", s.cache.Usable(), whySnapshot)
+	add("policy", s.schedule.Load().At(s.now()) != nil, whyPolicy)
+	add("lines", up > 0, whyLines)
 	add("clock", clock.Trusted, clock.Why)
 	return checks
 }

@@ -59,7 +59,7 @@ func (s *Station) page(now time.Time) page {
 		Policy: schedule.At(now), Switch: switches.Station,
 	}
 	for _, c := range s.readyChecks() {
-		p.Checks = append(p.Checks, pageCheck{c.name, c.why})
+		p.Checks = append(p.Checks, pageCheck{inBoth(c.name), inBoth(c.why)})
 		p.Ready = p.Ready && c.why == ""
 	}
 	if position.Watermark != 0 {
@@ -89,6 +89,20 @@ func (s *Station) page(now time.Time) page {
 		p.Lines = append(p.Lines, line)
 	}
 	return p
+}
+
+// inBoth puts the Chinese before what the checks say in English; the page is
+// for station staff, the checks for machines too.
+func inBoth(english string) string {
+	chinese := map[string]string{
+		"store": "存储", "snapshot": "数据快照", "policy": "政策", "lines": "线路", "clock": "时钟",
+		whyLookup: "查询失败", whySnapshot: "尚不完整,乘客走人工通道", whyPolicy: "没有生效的政策,乘客走人工通道", whyLines: "没有打开的串口",
+		whyBuilt: "早于本程序的构建时间", whyBehind: "比中心最近的消息慢一小时以上", whyUnsynced: "未同步,或同步后发生跳变", whyLongAgo: "上次同步已超过 24 小时",
+	}[english]
+	if chinese == "" {
+		return english
+	}
+	return chinese + " " + english
 }
 
 func (s *Station) servePage(w http.ResponseWriter, _ *http.Request) {

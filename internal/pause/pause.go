@@ -1,4 +1,6 @@
-package simulator
+// Package pause waits to the microsecond, which a line needs that shares its
+// wires and a simulation that imitates them.
+package pause
 
 import (
 	"errors"
@@ -9,10 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pauser waits to the microsecond. The runtime's own timers are only good to
-// a millisecond on an idle machine, and a sleep in a system call keeps one of
-// the few processors from the box; a timerfd is waited for like a socket.
-type pauser struct {
+// Timer waits for instants. The runtime's own timers are only good to a
+// millisecond on an idle machine, and a sleep in a system call keeps one of the
+// few processors from others; a timerfd is waited for like a socket. One
+// goroutine uses a Timer.
+type Timer struct {
 	file *os.File
 	conn interface{ Control(func(uintptr)) error }
 	buf  [8]byte
@@ -22,7 +25,8 @@ type pauser struct {
 // is woken some time late.
 const spinFor = 30 * time.Microsecond
 
-func newPauser() (*pauser, error) {
+// New returns a Timer; Close gives it back.
+func New() (*Timer, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make a timer: %w", err)
@@ -32,11 +36,11 @@ func newPauser() (*pauser, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make a timer: %w", err), file.Close())
 	}
-	return &pauser{file: file, conn: conn}, nil
+	return &Timer{file: file, conn: conn}, nil
 }
 
-// until returns at t and not noticeably later, if the machine lets it.
-func (p *pauser) until(t time.Time) error {
+// Until returns at t and not noticeably later, if the machine lets it.
+func (p *Timer) Until(t time.Time) error {
 	if d := time.Until(t) - spinFor; d > 0 {
 		spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}
 		var err error
@@ -52,4 +56,5 @@ func (p *pauser) until(t time.Time) error {
 	return nil
 }
 
-func (p *pauser) close() error { return p.file.Close() }
+// Close frees the Timer; a wait under way ends with an error.
+func (p *Timer) Close() error { return p.file.Close() }
