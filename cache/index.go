@@ -26,6 +26,8 @@ type index struct {
 	mu   sync.Mutex // serialises writers; guards what follows
 	used int        // slots with a key
 	live int        // of those, slots with a value
+	// zeroSet: token 0 was set or deleted, so that fill leaves it alone.
+	zeroSet bool
 }
 
 // slot is one place of the table. Key 0 is an empty place, value 0 no record.
@@ -79,7 +81,8 @@ func (x *index) lookup(t gateway.Token) (gateway.Record, bool) {
 	v := x.zero.Load()
 	if t != 0 {
 		v = 0
-		if s := find(*x.slots.Load(), t); s.key.Load() != 0 {
+		// The slot may have been empty for find and be another token's by now.
+		if s := find(*x.slots.Load(), t); s.key.Load() == uint64(t) {
 			v = s.value.Load()
 		}
 	}
@@ -118,7 +121,9 @@ func (x *index) fill(t gateway.Token, r gateway.Record) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if t == 0 {
-		x.zero.CompareAndSwap(0, pack(r))
+		if !x.zeroSet {
+			x.zero.Store(pack(r))
+		}
 		return
 	}
 	if find(*x.slots.Load(), t).key.Load() == 0 {
@@ -131,6 +136,7 @@ func (x *index) fill(t gateway.Token, r gateway.Record) {
 func (x *index) put(t gateway.Token, value uint64) {
 	if t == 0 {
 		x.zero.Store(value)
+		x.zeroSet = true
 		return
 	}
 	slots := *x.slots.Load()
