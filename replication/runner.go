@@ -183,6 +183,12 @@ func (r *runner) liveEntry(ctx context.Context, data []byte) {
 		return
 	}
 	action, err := r.follower.Step(&e)
+	if action == ActionApply && !r.verified && r.follower.Position().Number > 0 {
+		// It has the right number, but the feed may be another one by now,
+		// restored from a backup and grown past us. First the centre shows us
+		// the entry we stand at.
+		action = ActionGap
+	}
 	switch action {
 	case ActionApply:
 		r.apply(ctx, &e)
@@ -248,6 +254,9 @@ func (r *runner) applyUpdate(ctx context.Context, u gateway.Update) bool {
 func (r *runner) refuse(err error) {
 	r.stats.refused.Add(1)
 	next, kind := refusalKind(err)
+	if kind == ErrWentBack || kind == ErrForeignEpoch {
+		r.verified = false // nothing of this feed is believed until it shows our entry
+	}
 	t, now := &r.trouble, r.cfg.Now()
 	if t.seen[kind] {
 		return
