@@ -30,9 +30,22 @@ type Question struct {
 	Drift        time.Duration
 }
 
+// clockGood reports whether the box's clock may be believed (row 9).
+func (q *Question) clockGood() bool { return q.ClockTrusted && q.Age >= -clockBackLimit }
+
+// PolicyTime is the instant by which policy documents begin and end: now, or
+// where the clock may not be believed the watermark, the last instant that the
+// centre has vouched for. A clock that runs ahead must not end a policy.
+func (q *Question) PolicyTime() time.Time {
+	if q.clockGood() || q.Age == AgeUnknown {
+		return q.Now
+	}
+	return q.Now.Add(-q.Age)
+}
+
 // Judge applies the decision table (docs/decision.md), first match wins. p is
-// the document in force at q.Now for this station, nil if there is none. It
-// does not allocate.
+// the document in force at q.PolicyTime for this station, nil if there is none.
+// It does not allocate.
 func Judge(p *Policy, q *Question) Answer {
 	a := judge(p, q)
 	a.Open = a.Open || a.Verdict == VerdictPass
@@ -45,7 +58,8 @@ func Judge(p *Policy, q *Question) Answer {
 }
 
 func judge(p *Policy, q *Question) Answer {
-	ended := p != nil && !p.Sunset.IsZero() && !q.Now.Before(p.Sunset)
+	at := q.PolicyTime()
+	ended := p != nil && !p.Sunset.IsZero() && !at.Before(p.Sunset)
 	switch {
 	case q.Purpose == PurposeTopUp: // row 0
 		return judgeTopUp(p, q, ended)
@@ -65,7 +79,7 @@ func judge(p *Policy, q *Question) Answer {
 		return Answer{Verdict: VerdictPass, Reason: R02, Observed: true, Would: verdict, WouldReason: reason}
 	}
 	verdict, reason := judgeEntry(p, q)
-	return Answer{Verdict: verdict, Reason: reason, Open: p != nil && p.Mode == ModeAdvisory && !p.expired(q.Now)}
+	return Answer{Verdict: verdict, Reason: reason, Open: p != nil && p.Mode == ModeAdvisory && !p.expired(at)}
 }
 
 // LaneAt returns what a gate shows between taps, so that a queue does not form
@@ -88,7 +102,7 @@ func LaneAt(p *Policy, q *Question) Lane {
 
 // judgeTopUp is row 0: money service must not stop for want of data.
 func judgeTopUp(p *Policy, q *Question, ended bool) Answer {
-	gated := p != nil && !p.TopUpFrom.IsZero() && !q.Now.Before(p.TopUpFrom)
+	gated := p != nil && !p.TopUpFrom.IsZero() && !q.PolicyTime().Before(p.TopUpFrom)
 	if q.Known || ended || !q.Usable || !gated {
 		return Answer{Verdict: VerdictPass, Reason: R02}
 	}
@@ -102,7 +116,7 @@ func judgeEntry(p *Policy, q *Question) (Verdict, Reason) {
 		return VerdictManual, R26
 	case !q.Readable: // row 5
 		return VerdictManual, R25
-	case !q.Usable || p == nil || p.expired(q.Now): // row 6
+	case !q.Usable || p == nil || p.expired(q.PolicyTime()): // row 6
 		return VerdictManual, R24
 	case !q.Known: // row 7
 		return VerdictManual, R20
@@ -116,7 +130,7 @@ func judgeEntry(p *Policy, q *Question) (Verdict, Reason) {
 			return VerdictManual, R22
 		}
 		return VerdictRefuse, R13
-	case !q.ClockTrusted || q.Age < -clockBackLimit || p.anchorAhead(r, q.Now.Add(q.Drift)): // row 9
+	case !q.clockGood() || p.anchorAhead(r, q.Now.Add(q.Drift)): // row 9
 		return VerdictManual, R23
 	case r.Class != ClassNormal && !fresh: // row 11
 		return VerdictManual, R22

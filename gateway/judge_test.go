@@ -249,6 +249,39 @@ func TestJudgeDriftFavoursTheRider(t *testing.T) {
 	}
 }
 
+// A clock that runs ahead, or has stepped back to 1970, ends and begins no
+// policy: the centre's last word decides which one is in force.
+func TestPolicyTime(t *testing.T) {
+	off := DefaultPolicy(noon.AddDate(0, 0, 3))
+	off.Mode = ModeOff
+	sched := &Schedule{Policies: []Policy{*testPolicy(func(p *Policy) { p.Sunset = noon.AddDate(0, 0, 20) }), off}}
+	for _, c := range []struct {
+		name string
+		now  time.Time
+		want Reason
+	}{
+		{"ahead of a sunset", noon.AddDate(0, 0, 30), R13},
+		{"ahead of a policy to come", noon.AddDate(0, 0, 4), R13},
+		{"in 1970", time.Unix(0, 0), R13},
+	} {
+		q := testQuestion(func(q *Question) {
+			q.Record.Class, q.ClockTrusted, q.Now, q.Age = ClassRed, false, c.now, c.now.Sub(noon)
+		})
+		if got := Judge(sched.At(q.PolicyTime()), &q); got.Reason != c.want {
+			t.Errorf("%s: red is answered %v", c.name, got.Reason)
+		}
+		q.Record.Class = ClassNormal
+		if got := Judge(sched.At(q.PolicyTime()), &q); got.Reason != R23 {
+			t.Errorf("%s: a rider with a test is answered %v", c.name, got.Reason)
+		}
+	}
+	sched.Policies = []Policy{*testPolicy(func(p *Policy) { p.Mode = ModeOff })}
+	q := testQuestion(func(q *Question) { q.ClockTrusted, q.Now, q.Age = false, time.Unix(0, 0), time.Unix(0, 0).Sub(noon) })
+	if got := Judge(sched.At(q.PolicyTime()), &q); got.Reason != R02 {
+		t.Errorf("mode off in 1970: %v", got.Reason)
+	}
+}
+
 func TestLaneAt(t *testing.T) {
 	policy := func(m Mode) *Policy { return testPolicy(func(p *Policy) { p.Mode = m }) }
 	for _, c := range []struct {

@@ -244,6 +244,7 @@ const (
 	// MaxScheduleSize is the largest encoded schedule in bytes.
 	MaxScheduleSize = 256 << 10
 
+	keepSuperseded  = time.Hour
 	maxTextBytes    = 200
 	maxStationBytes = 64
 )
@@ -336,9 +337,10 @@ func (s *Schedule) ForStation(station string) *Schedule {
 	return own
 }
 
-// Put adds a document, replacing one with the same effective instant, and
-// drops those that another has already superseded at now. It returns a new
-// schedule of the next version, or an error that wraps ErrPolicy.
+// Put adds a document, replacing one with the same effective instant. A
+// document that another has superseded stays for keepSuperseded, room
+// permitting, for the boxes whose clocks are behind. It returns a new schedule
+// of the next version, or an error that wraps ErrPolicy.
 func (s *Schedule) Put(p Policy, now time.Time) (*Schedule, error) {
 	next := &Schedule{Version: 1}
 	if s != nil {
@@ -351,7 +353,11 @@ func (s *Schedule) Put(p Policy, now time.Time) (*Schedule, error) {
 	}
 	next.Policies = append(next.Policies, p)
 	slices.SortFunc(next.Policies, func(a, b Policy) int { return a.Effective.Compare(b.Effective) })
-	for len(next.Policies) > 1 && !next.Policies[1].Effective.After(now) {
+	for len(next.Policies) > 1 {
+		since := now.Sub(next.Policies[1].Effective)
+		if since < 0 || since < keepSuperseded && len(next.Policies) <= MaxPolicies {
+			break
+		}
 		next.Policies = next.Policies[1:]
 	}
 	return next, next.Validate()

@@ -47,21 +47,31 @@ func TestSchedulePut(t *testing.T) {
 	// A new document in force supersedes the old one and keeps the pre-staged.
 	before := s
 	s = put(s, "2022-06-02 00:00:00", 1)
-	if len(s.Policies) != 2 || s.Policies[0].Window != 1 || s.Policies[1].Window != 3 {
-		t.Errorf("the wrong documents are left")
+	if len(s.Policies) != 3 || s.Policies[1].Window != 1 || s.Policies[2].Window != 3 {
+		t.Fatalf("the wrong documents are left")
+	}
+	// A box whose clock is a little behind still has one.
+	if p := s.At(now.Add(-time.Second)); p == nil || p.Window != 2 {
+		t.Error("a box a second behind has no document, or the wrong one")
+	}
+	// An hour later the superseded one goes with the next change.
+	later, err := s.Put(s.Policies[2], now.Add(keepSuperseded))
+	if err != nil || len(later.Policies) != 2 || later.Policies[0].Window != 1 {
+		t.Errorf("an hour later: %v", err)
 	}
 	if len(before.Policies) != 2 || before.Policies[0].Window != 2 {
 		t.Errorf("Put changed the schedule it was called on")
 	}
 	// The same effective instant replaces.
 	s = put(s, "2022-06-06 00:00:00", 4)
-	if len(s.Policies) != 2 || s.Policies[1].Window != 4 {
+	if len(s.Policies) != 3 || s.Policies[2].Window != 4 {
 		t.Errorf("the pre-staged document was not replaced")
 	}
 	for i := range MaxPolicies {
 		p := DefaultPolicy(at("2023-01-01 00:00:00").AddDate(0, i, 0))
 		next, err := s.Put(p, now)
-		if tooMany := len(s.Policies) == MaxPolicies; tooMany != errors.Is(err, ErrPolicy) {
+		// The superseded one makes room first.
+		if tooMany := len(s.Policies) == MaxPolicies && s.Policies[0].Window != 2; tooMany != errors.Is(err, ErrPolicy) {
 			t.Fatalf("with %d documents: err %v", len(s.Policies), err)
 		}
 		if err == nil {

@@ -69,7 +69,7 @@ func (d *desk) Decide(now time.Time, tap gateway.Tap) gateway.Answer {
 			s.metrics.lookupErrors.Inc()
 		}
 	}
-	a := gateway.Judge(s.schedule.Load().At(now), q)
+	a := gateway.Judge(s.schedule.Load().At(q.PolicyTime()), q)
 	if len(d.made) == mostUncounted {
 		d.count()
 	}
@@ -87,7 +87,7 @@ func (d *desk) count() {
 // Lane implements drivers.Station.
 func (d *desk) Lane(now time.Time, address uint8) gateway.Lane {
 	d.situation(&d.idle, now, address)
-	return gateway.LaneAt(d.shared.schedule.Load().At(now), &d.idle)
+	return gateway.LaneAt(d.shared.schedule.Load().At(d.idle.PolicyTime()), &d.idle)
 }
 
 // situation fills in what does not depend on the rider.
