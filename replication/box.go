@@ -170,7 +170,7 @@ func boxOptions(cfg *BoxConfig, centre *url.URL) *server.Options {
 			ReconnectInterval: cfg.ReconnectInterval,
 			Compression:       off,
 			Remotes: []*server.RemoteLeafOpts{{
-				URLs:        []*url.URL{centre},
+				URLs:        []*url.URL{named(centre)},
 				Compression: off,
 				// On a slow link the default of 1 s fails for ever.
 				DialTimeout:      5 * time.Second,
@@ -180,6 +180,13 @@ func boxOptions(cfg *BoxConfig, centre *url.URL) *server.Options {
 			}},
 		},
 	}
+}
+
+// named gives the hub the name under which it lets boxes in; it is no secret.
+func named(centre *url.URL) *url.URL {
+	u := *centre
+	u.User = url.User(userBox)
+	return &u
 }
 
 func parseCentreURL(text string) (*url.URL, error) {

@@ -25,6 +25,9 @@ const (
 	SubjectLive = "gateline.live"
 	// SubjectFetch is the subject of a batched Direct Get on the feed.
 	SubjectFetch = "$JS." + Domain + ".API.DIRECT.GET." + StreamFeed
+	// SubjectOps is the prefix of the subjects on which clients of the hub ask;
+	// they may publish to no other.
+	SubjectOps = "gateline.ops."
 	// InboxPrefix, followed by a station's name, is the prefix of the subjects
 	// on which that station receives what it fetched.
 	InboxPrefix = "gateline.inbox."

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -40,6 +41,7 @@ type Hub struct {
 	lock       *os.File
 	clientAddr string
 	leafAddr   string
+	secret     string // of userCentre, for this run only
 
 	closeOnce sync.Once
 	closeErr  error
@@ -51,7 +53,8 @@ func OpenHub(cfg HubConfig) (*Hub, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	opts := hubOptions(&cfg)
+	secret := rand.Text()
+	opts := hubOptions(&cfg, secret)
 	client, clientErr := listenAddress("clients", cfg.ClientListen)
 	leaf, leafErr := listenAddress("leaf nodes", cfg.LeafListen)
 	if err := errors.Join(clientErr, leafErr); err != nil {
@@ -69,7 +72,7 @@ func OpenHub(cfg HubConfig) (*Hub, error) {
 		return nil, errors.Join(fmt.Errorf("open the centre's server in %s (clients %q, leaf nodes %q): %w; check that the directory can be written and the addresses are free",
 			cfg.Dir, cfg.ClientListen, cfg.LeafListen, err), lock.Close())
 	}
-	h := &Hub{srv: srv, lock: lock}
+	h := &Hub{srv: srv, lock: lock, secret: secret}
 	if client.port != 0 {
 		h.clientAddr = net.JoinHostPort(client.shown(), strconv.Itoa(opts.Port))
 	}
@@ -79,8 +82,30 @@ func OpenHub(cfg HubConfig) (*Hub, error) {
 	return h, nil
 }
 
-func hubOptions(cfg *HubConfig) *server.Options {
+// Users of the hub. Until links are authenticated these keep nobody out; they
+// keep everybody to his own subjects, because a stray message in the feed or
+// the ledger could be neither used nor deleted.
+const (
+	userCentre = "centre" // connections inside the process; all subjects
+	userBox    = "box"    // leaf nodes
+	userOps    = "ops"    // clients that give no name
+)
+
+func hubUsers(secret string) []*server.User {
+	allow := func(publish, subscribe []string) *server.Permissions {
+		return &server.Permissions{Publish: &server.SubjectPermission{Allow: publish}, Subscribe: &server.SubjectPermission{Allow: subscribe}}
+	}
+	return []*server.User{
+		{Username: userCentre, Password: secret},
+		{Username: userBox, Permissions: allow([]string{SubjectFetch}, []string{SubjectLive, InboxPrefix + ">"})},
+		{Username: userOps, Permissions: allow([]string{SubjectOps + ">", "$SRV.>"}, []string{"_INBOX.>"})},
+	}
+}
+
+func hubOptions(cfg *HubConfig, secret string) *server.Options {
 	return &server.Options{
+		Users:              hubUsers(secret),
+		NoAuthUser:         userOps,
 		ServerName:         "gateline-centre",
 		NoSigs:             true,
 		JetStream:          true,
@@ -166,7 +191,7 @@ func lockDir(dir string) (*os.File, error) {
 
 // Connect returns a client connection inside the process; the caller closes it.
 func (h *Hub) Connect(opts ...nats.Option) (*nats.Conn, error) {
-	all := append([]nats.Option{nats.InProcessServer(h.srv), nats.Name("gateline-centre")}, opts...)
+	all := append([]nats.Option{nats.InProcessServer(h.srv), nats.Name("gateline-centre"), nats.UserInfo(userCentre, h.secret)}, opts...)
 	nc, err := nats.Connect("", all...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the centre's own server: %w", err)

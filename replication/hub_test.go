@@ -116,7 +116,7 @@ func TestServerFatalIsError(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = used.Close() }()
-	opts := hubOptions(&HubConfig{Dir: t.TempDir()})
+	opts := hubOptions(&HubConfig{Dir: t.TempDir()}, "secret")
 	opts.Host, opts.Port = "127.0.0.1", used.Addr().(*net.TCPAddr).Port
 	if _, err := startServer(opts, &serverLog{log: slog.New(slog.DiscardHandler)}); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("client port in use: %v", err)
@@ -125,7 +125,7 @@ func TestServerFatalIsError(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	opts = hubOptions(&HubConfig{Dir: file})
+	opts = hubOptions(&HubConfig{Dir: file}, "secret")
 	opts.DontListen = true
 	start := time.Now()
 	if _, err := startServer(opts, &serverLog{log: slog.New(slog.DiscardHandler)}); err == nil || !strings.Contains(err.Error(), "not a directory") {
