@@ -33,6 +33,9 @@ type Config struct {
 	Log *slog.Logger
 	// Now is the centre's clock; nil = time.Now.
 	Now func() time.Time
+	// AcceptClock confirms the clock of a centre that was off for longer than 30
+	// days (ErrClock).
+	AcceptClock bool
 	// Heartbeat is the longest time without a feed entry; 0 = 1 s.
 	Heartbeat time.Duration
 	// QueueSize is how many commands may wait; those above are refused with
@@ -132,7 +135,7 @@ func openWriter(ctx context.Context, js jetstream.JetStream, cfg Config) (*write
 	if err != nil {
 		return nil, fmt.Errorf("open the feed: %w", err)
 	}
-	w := &writer{reg: newRegistry(), ledger: l, feed: publisher, check: newKeyCheck(cfg.TokenKey), now: cfg.Now, log: cfg.Log}
+	w := &writer{reg: newRegistry(), ledger: l, feed: publisher, check: newKeyCheck(cfg.TokenKey), now: cfg.Now, log: cfg.Log, clock: clockGuard{accepted: cfg.AcceptClock}}
 	w.number.Store(publisher.Last().Number)
 	return w, nil
 }

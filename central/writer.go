@@ -34,6 +34,8 @@ type writer struct {
 	now    func() time.Time
 	log    *slog.Logger
 	number atomic.Uint64 // of the last entry; read by anyone
+	clock  clockGuard
+	origin time.Time // of the steady clock
 }
 
 // item is a command in the queue. answer is called exactly once, by whichever
@@ -132,7 +134,15 @@ func (w *writer) commit(ctx context.Context, r *round) error {
 
 // publish stores a batch as the next feed entry; nil is a heartbeat.
 func (w *writer) publish(ctx context.Context, source uint64, b *batch) error {
-	e := &replication.Entry{Time: w.now().UnixMicro(), Source: source}
+	now := w.now()
+	if w.origin.IsZero() {
+		w.origin = now
+	}
+	// Round strips the steady reading that Sub goes by.
+	if err := w.clock.check(now.Round(0), now.Sub(w.origin), w.feed.Last().Time); err != nil {
+		return err
+	}
+	e := &replication.Entry{Time: now.UnixMicro(), Source: source}
 	if b != nil {
 		e.Changes, e.Schedule = b.changes, b.schedule
 	}

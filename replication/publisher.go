@@ -52,6 +52,8 @@ type Publisher struct {
 	// unsure is an encoded entry last.Number+1 whose acknowledgement was lost;
 	// it is settled before anything else is published.
 	unsure []byte
+	// warned is when a clock behind the feed was last reported.
+	warned time.Time
 }
 
 // OpenPublisher opens the stream of the feed, creating it with a new epoch if
@@ -208,7 +210,9 @@ func (p *Publisher) raiseTime(e *Entry) {
 	if e.Time > p.last.Time || e.Time <= 0 {
 		return
 	}
-	if back := time.Duration(p.last.Time-e.Time) * time.Microsecond; back > timeBackLimit {
+	back := time.Duration(p.last.Time-e.Time) * time.Microsecond
+	if back > timeBackLimit && time.Since(p.warned) >= sameReportAfter {
+		p.warned = time.Now()
 		p.log.Warn("the centre's clock is behind the last entry of the feed; check its time synchronisation", "behind", back, "entry", e.Number)
 	}
 	e.Time = p.last.Time + 1

@@ -20,6 +20,7 @@ const defaultCentralConfig = "/etc/gateline/central.toml"
 
 func newCentral(env environment) *cobra.Command {
 	var config string
+	var acceptClock bool
 	c := &cobra.Command{
 		Use:   "central",
 		Short: "Run the centre",
@@ -38,11 +39,12 @@ func newCentral(env environment) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cfg.Log = newLog(cmd.ErrOrStderr())
+			cfg.Log, cfg.AcceptClock = newLog(cmd.ErrOrStderr()), acceptClock
 			return runCentral(cmd.Context(), cfg)
 		},
 	}
 	c.Flags().StringVar(&config, "config", defaultCentralConfig, "configuration file")
+	c.Flags().BoolVar(&acceptClock, "accept-clock", false, "the clock is right though the last entry is more than 30 days old")
 	return c
 }
 
