@@ -262,6 +262,14 @@ func (s *Store) Position() gateway.Position { return *s.position.Load() }
 // still being filled.
 func (s *Store) Records() (n int, ok bool) { return s.index.records(), s.index.ready.Load() }
 
+// Failed returns why nothing is applied any more until the box is started
+// again, nil while all is well. Lookups go on.
+func (s *Store) Failed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
+
 // Usable reports whether an update with Complete was ever applied: until then
 // an absent record means nothing (R24).
 func (s *Store) Usable() bool { return s.usable.Load() }

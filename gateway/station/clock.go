@@ -1,8 +1,11 @@
 package station
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"log/slog"
+	"os"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -102,13 +105,26 @@ type clock struct {
 	watermark func() time.Time
 	log       *slog.Logger
 
-	watch clockWatch
-	start time.Time
-	state atomic.Pointer[ClockState]
+	watch  clockWatch
+	steady func() time.Duration // a clock that never steps, since the machine started
+	state  atomic.Pointer[ClockState]
+
+	store   localStore // where the last synchronisation is noted; nil = nowhere
+	boot    string
+	notedAt time.Duration
+}
+
+// sinceBoot reads CLOCK_BOOTTIME.
+func sinceBoot() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		panic("station: no CLOCK_BOOTTIME: " + err.Error()) // Linux has it since 2.6.39
+	}
+	return time.Duration(ts.Nano())
 }
 
 func newClock(now func() time.Time, kernel func() (kernelClock, error), watermark func() time.Time, requireSync bool, log *slog.Logger) *clock {
-	c := &clock{now: now, kernel: kernel, watermark: watermark, log: log, start: time.Now(),
+	c := &clock{now: now, kernel: kernel, watermark: watermark, log: log, steady: sinceBoot,
 		watch: clockWatch{requireSync: requireSync, floor: builtAt()}}
 	c.check()
 	return c
@@ -134,9 +150,11 @@ func builtAt() time.Time {
 func (c *clock) check() {
 	k, err := c.kernel()
 	if err != nil {
-		k = kernelClock{} // a clock that cannot be asked about is not synchronised
+		// A clock that cannot be asked about is not synchronised, and as far off
+		// as the kernel ever says.
+		k = kernelClock{maxError: 16 * time.Second}
 	}
-	next := c.watch.observe(c.now(), time.Since(c.start), k, c.watermark())
+	next := c.watch.observe(c.now(), c.steady(), k, c.watermark())
 	last := c.state.Swap(&next)
 	switch {
 	case last != nil && last.Why == next.Why:
@@ -144,6 +162,57 @@ func (c *clock) check() {
 		c.log.Error("clock not trusted, riders go to the manual lane (R23): check chrony or systemd-timesyncd, then timedatectl", "why", next.Why)
 	case last != nil:
 		c.log.Info("clock is trusted again")
+	}
+}
+
+// clockNote is what a box remembers of its clock while it is not running, so
+// that a restart without the network does not lose a good clock.
+type clockNote struct {
+	Boot   string        `json:"boot"`   // it counts for this boot of the machine only
+	Synced time.Duration `json:"synced"` // last seen synchronised, since the boot
+	Offset int64         `json:"offset"` // of the wall clock to the steady one, nanoseconds
+}
+
+const (
+	clockNoteName = "clock"
+	// noteEvery spaces the writing of notes.
+	noteEvery = 10 * time.Minute
+)
+
+// remember takes up the note of the box's last run, if the machine has not been
+// started again since and the clock has not stepped, and keeps notes in store.
+func (c *clock) remember(store localStore) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return // without it a note could be another boot's
+	}
+	c.store, c.boot = store, string(bytes.TrimSpace(boot))
+	raw, err := store.LoadLocal(clockNoteName)
+	var note clockNote
+	if err != nil || raw == nil || json.Unmarshal(raw, &note) != nil || note.Boot != c.boot || c.watch.synced {
+		return // no note that counts: the clock has to be seen synchronised
+	}
+	if step := time.Duration(c.offset() - note.Offset); step > stepLimit || step < -stepLimit {
+		return
+	}
+	c.watch.synced, c.watch.lastSynced = true, note.Synced
+	c.check()
+}
+
+func (c *clock) offset() int64 { return c.now().UnixNano() - int64(c.steady()) }
+
+// note writes down that the clock was seen synchronised.
+func (c *clock) note() {
+	if c.store == nil || !c.watch.synced || c.watch.lastSynced-c.notedAt < noteEvery && c.notedAt != 0 {
+		return
+	}
+	c.notedAt = c.watch.lastSynced
+	raw, err := json.Marshal(clockNote{Boot: c.boot, Synced: c.watch.lastSynced, Offset: c.offset()})
+	if err == nil {
+		err = c.store.SaveLocal(clockNoteName, raw)
+	}
+	if err != nil {
+		c.log.Warn("the clock's last synchronisation could not be noted; after a restart it has to be seen again", "error", err)
 	}
 }
 
@@ -157,6 +226,7 @@ func (c *clock) run(ctx context.Context) error {
 			return ctx.Err()
 		case <-tick.C:
 			c.check()
+			c.note()
 		}
 	}
 }

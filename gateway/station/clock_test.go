@@ -1,6 +1,7 @@
 package station
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 )
@@ -51,6 +52,47 @@ func TestClockWatch(t *testing.T) {
 				if wantDrift := l.trusted && !c.free; (got.Drift != 0) != wantDrift {
 					t.Errorf("look %d: drift %v", i+1, got.Drift)
 				}
+			}
+		})
+	}
+}
+
+// A box that is restarted without the network trusts a clock that was good a
+// few hours ago, unless the machine was started again or the clock has stepped.
+func TestClockIsRemembered(t *testing.T) {
+	noon := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		wall, steady time.Duration // passed until the restart
+		boot         bool          // the machine was started again
+		trusted      bool
+	}{
+		"an hour later":            {time.Hour, time.Hour, false, true},
+		"a day later":              {24 * time.Hour, 24 * time.Hour, false, false},
+		"stepped meanwhile":        {26 * time.Hour, time.Hour, false, false},
+		"stepped back meanwhile":   {-time.Hour, time.Hour, false, false},
+		"the machine was started":  {time.Hour, time.Minute, true, false},
+		"restarted at once":        {time.Second, time.Second, false, true},
+		"a little drift meanwhile": {time.Hour + time.Second, time.Hour, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := &fakeStore{saved: map[string][]byte{}}
+			synced := true
+			open := func(wall time.Time, steady time.Duration) *clock {
+				c := newClock(func() time.Time { return wall }, func() (kernelClock, error) { return kernelClock{synced: synced}, nil },
+					func() time.Time { return time.Time{} }, true, slog.New(slog.DiscardHandler))
+				c.steady = func() time.Duration { return steady }
+				c.watch = clockWatch{requireSync: true}
+				c.check()
+				c.remember(store)
+				return c
+			}
+			open(noon, 100*time.Hour).note()
+			if c.boot {
+				store.saved[clockNoteName] = []byte(`{"boot":"another","synced":1,"offset":1}`)
+			}
+			synced = false
+			if got := open(noon.Add(c.wall), 100*time.Hour+c.steady).state.Load(); got.Trusted != c.trusted {
+				t.Errorf("%+v", got)
 			}
 		})
 	}

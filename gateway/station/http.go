@@ -126,6 +126,7 @@ const (
 	whySnapshot = "not complete yet: riders get R24"
 	whyPolicy   = "none in force: riders get R24"
 	whyLines    = "no port is open"
+	whyFailed   = "the disk failed, nothing is applied any more: mend it, then restart the box"
 )
 
 // check is one line of a health answer; why is empty where it is well.
@@ -156,8 +157,10 @@ func (s *Station) readyChecks() []check {
 		}
 	}
 	clock := s.clock.state.Load()
+	add("updates", s.cache.Failed() == nil, whyFailed)
 	add("snapshot", s.cache.Usable(), whySnapshot)
-	add("policy", s.schedule.Load().At(s.now()) != nil, whyPolicy)
+	policy := s.schedule.Load().At(s.now())
+	add("policy", policy != nil && (policy.Expires.IsZero() || s.now().Before(policy.Expires)), whyPolicy)
 	add("lines", up > 0, whyLines)
 	add("clock", clock.Trusted, clock.Why)
 	return checks

@@ -10,8 +10,9 @@ import (
 )
 
 // notify tells systemd that the box is ready and, where the unit asks for it,
-// that it is alive: the store must answer a lookup each time. Without systemd
-// it only waits.
+// that it is alive, which is that lookups are answered. A disk that failed is
+// no reason to be restarted: a box answers from memory, and one that cannot
+// open its store answers nobody. Without systemd it only waits.
 func (s *Station) notify(ctx context.Context) error {
 	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
 		s.log.Warn("systemd cannot be told that the box is ready", "error", err)

@@ -95,8 +95,8 @@ func (s *Station) page(now time.Time) page {
 // for station staff, the checks for machines too.
 func inBoth(english string) string {
 	chinese := map[string]string{
-		"store": "存储", "snapshot": "数据快照", "policy": "政策", "lines": "线路", "clock": "时钟",
-		whyLookup: "查询失败", whySnapshot: "尚不完整,乘客走人工通道", whyPolicy: "没有生效的政策,乘客走人工通道", whyLines: "没有打开的串口",
+		"store": "存储", "snapshot": "数据快照", "policy": "政策", "lines": "线路", "clock": "时钟", "updates": "更新",
+		whyLookup: "查询失败", whySnapshot: "尚不完整,乘客走人工通道", whyPolicy: "没有生效的政策,乘客走人工通道", whyLines: "没有打开的串口", whyFailed: "磁盘故障,不再应用更新:修复后重启站端",
 		whyBuilt: "早于本程序的构建时间", whyBehind: "比中心最近的消息慢一小时以上", whyUnsynced: "未同步,或同步后发生跳变", whyLongAgo: "上次同步已超过 24 小时",
 	}[english]
 	if chinese == "" {

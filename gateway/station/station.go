@@ -85,6 +85,7 @@ func Open(ctx context.Context, cfg Config, o Options) (_ *Station, err error) {
 	}
 	watermark := func() time.Time { return s.cache.Position().Time() }
 	s.clock = newClock(s.now, readKernelClock, watermark, cfg.RequireSync, o.Log)
+	s.clock.remember(s.cache)
 	s.metrics = newMetrics(o.Version, cfg.Station)
 	desks := &shared{
 		directory: s.cache, usable: s.cache.Usable, position: s.cache.Position, schedule: &s.schedule,

@@ -53,7 +53,10 @@ func openSwitches(store localStore, gates []string, log *slog.Logger) (*Switches
 	}
 	var state SwitchState
 	if err := json.Unmarshal(raw, &state); err != nil {
-		return nil, fmt.Errorf("load the local switches: %w", err)
+		// Nobody knows what staff had switched. Manual accuses and opens for
+		// nobody, and they see it at once.
+		state = SwitchState{Station: gateway.SwitchManual}
+		log.Error("the local switches cannot be read, so the station starts on manual: see to it with gateline switch", "error", err)
 	}
 	s.station.Store(uint32(state.Station))
 	for name, v := range state.Gates {
