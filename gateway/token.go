@@ -1,19 +1,16 @@
 package gateway
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"strings"
 )
 
 // Token is what a box knows of a credential: the first 8 bytes, big-endian, of
-// HMAC-SHA-256 over its canonical form (PRV-02). Two credentials out of 25
+// AES-256-CMAC over its canonical form (PRV-02). Two credentials out of 25
 // million share one with a probability of about 2·10⁻⁵ in all.
 //
 // A Token is never logged: every fmt verb hides it.
@@ -58,14 +55,13 @@ func ParseTokenKey(text string) (TokenKey, error) {
 // Tokenizer computes tokens under one key without allocating. It is not safe
 // for concurrent use: each line has its own.
 type Tokenizer struct {
-	mac hash.Hash
+	mac *MAC
 	in  [1 + MaxDigits]byte
-	sum [sha256.Size]byte
 }
 
 // NewTokenizer returns a Tokenizer for key.
 func NewTokenizer(key TokenKey) *Tokenizer {
-	return &Tokenizer{mac: hmac.New(sha256.New, key[:])}
+	return &Tokenizer{mac: NewMAC(key[:])}
 }
 
 // Token returns the token of c: the keyed hash of the scheme byte followed by
@@ -74,7 +70,5 @@ func NewTokenizer(key TokenKey) *Tokenizer {
 func (t *Tokenizer) Token(c Credential) Token {
 	t.in[0] = byte(c.scheme)
 	n := copy(t.in[1:], c.digits[:c.length])
-	t.mac.Reset()
-	t.mac.Write(t.in[:1+n])
-	return Token(binary.BigEndian.Uint64(t.mac.Sum(t.sum[:0])))
+	return Token(binary.BigEndian.Uint64(t.mac.Sum(t.in[:1+n])))
 }

@@ -33,7 +33,7 @@ type Box struct {
 // peer is what the box remembers of one gate.
 type peer struct {
 	gate *drivers.Gate
-	mac  *cmac // nil = the gate does not prove its frames
+	mac  *prover // nil = the gate does not prove its frames
 	lane gateway.Lane
 
 	counter uint32 // the last one accepted
@@ -56,7 +56,7 @@ func NewBox(cfg BoxConfig) *Box {
 	for _, g := range cfg.Gates.All() {
 		p := &peer{gate: g, asked: make([]byte, 0, maxBody), answer: make([]byte, 0, MaxFrame)}
 		if key, ok := cfg.Keys[g.Address]; ok {
-			p.mac = newCMAC(key)
+			p.mac = newProver(key)
 		}
 		b.peers[g.Address] = p
 	}

@@ -83,7 +83,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // appendFrame appends f as it goes over the wire, delimiters included. mac is
 // the gate's key; it is used where f.Proven is set.
-func appendFrame(b []byte, f *Frame, mac *cmac) []byte {
+func appendFrame(b []byte, f *Frame, mac *prover) []byte {
 	start := len(b)
 	b = append(b, 0, 0) // the delimiter and the place of the first COBS code
 	body := append(b[start+2:], Version<<4|byte(f.Kind), f.Address, byte(f.Number), byte(f.Number>>8))

@@ -71,7 +71,7 @@ func TestWorkedFrames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mac := newCMAC(workedKey)
+	mac := newProver(workedKey)
 	for _, w := range workedFrames(t) {
 		wire := appendFrame(nil, &w.frame, mac)
 		line := strings.ToUpper(strings.TrimSpace(hex.EncodeToString(wire)))
@@ -89,22 +89,6 @@ func TestWorkedFrames(t *testing.T) {
 		}
 		if w.frame.Proven && !mac.proves(got.signed, got.tag) {
 			t.Errorf("%s: the tag does not prove it", w.name)
-		}
-	}
-}
-
-// RFC 4493, section 4.
-func TestCMACVectors(t *testing.T) {
-	mac := newCMAC([KeySize]byte(unhex(t, "2b7e151628aed2a6abf7158809cf4f3c")))
-	message := unhex(t, "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710")
-	for length, want := range map[int]string{
-		0:  "bb1d6929e95937287fa37d129b756746",
-		16: "070a16b46b4d4144f79bdd9dd04a287c",
-		40: "dfa66747de9ae63030ca32611497c827",
-		64: "51f0bebf7e3b9d92fc49741779363cfe",
-	} {
-		if got := mac.sum(message[:length]); !bytes.Equal(got, unhex(t, want)) {
-			t.Errorf("%d bytes: %x, want %s", length, got, want)
 		}
 	}
 }
@@ -137,7 +121,7 @@ func TestCOBS(t *testing.T) {
 
 // No single damaged byte of a frame leaves another frame.
 func TestDamageIsNoticed(t *testing.T) {
-	mac := newCMAC(workedKey)
+	mac := newProver(workedKey)
 	for _, w := range workedFrames(t) {
 		wire := appendFrame(nil, &w.frame, mac)
 		for i := range wire {
@@ -197,7 +181,7 @@ func TestMalformedFrames(t *testing.T) {
 }
 
 func FuzzFrame(f *testing.F) {
-	mac := newCMAC(workedKey)
+	mac := newProver(workedKey)
 	for _, w := range workedFrames(f) {
 		f.Add(appendFrame(nil, &w.frame, mac))
 	}
@@ -233,7 +217,7 @@ func FuzzFrame(f *testing.F) {
 func BenchmarkFrame(b *testing.B) {
 	tap := Frame{Kind: KindTap, Address: 1, Number: 7, Credential: credential(b, "tunion:3104770012345678901")}
 	for name, proven := range map[string]bool{"plain": false, "proven": true} {
-		mac := newCMAC(workedKey)
+		mac := newProver(workedKey)
 		tap.Proven = proven
 		wire := appendFrame(nil, &tap, mac)
 		b.Run("encode/"+name, func(b *testing.B) {

@@ -34,7 +34,7 @@ type Result struct {
 // gate's firmware. It has at most one tap in the air. Like Box it does no I/O.
 type Gate struct {
 	address uint8
-	mac     *cmac
+	mac     *prover
 	counter uint32
 	number  uint16
 	scan    scanner
@@ -58,7 +58,7 @@ type Gate struct {
 func NewGate(now time.Time, address uint8, key *[KeySize]byte, counter uint32) *Gate {
 	g := &Gate{address: address, counter: counter, beatAt: now, heard: now}
 	if key != nil {
-		g.mac = newCMAC(*key)
+		g.mac = newProver(*key)
 	}
 	return g
 }

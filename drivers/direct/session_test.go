@@ -135,9 +135,9 @@ func TestRepeats(t *testing.T) {
 
 func TestProofIsDemanded(t *testing.T) {
 	b := newBench(t, map[uint8][KeySize]byte{1: workedKey}, 1, 2)
-	mac, wrong := newCMAC(workedKey), newCMAC([KeySize]byte{1})
+	mac, wrong := newProver(workedKey), newProver([KeySize]byte{1})
 	card := credential(t, "tunion:3104770012345678901")
-	tap := func(address uint8, number uint16, counter uint32, m *cmac) []byte {
+	tap := func(address uint8, number uint16, counter uint32, m *prover) []byte {
 		return appendFrame(nil, &Frame{Kind: KindTap, Address: address, Number: number, Credential: card, Proven: m != nil, Counter: counter}, m)
 	}
 	for _, c := range []struct {
@@ -169,7 +169,7 @@ func TestProofIsDemanded(t *testing.T) {
 
 // A gate takes no verdict but that of its tap in the air, from its own box.
 func TestGateTakesOnlyItsVerdict(t *testing.T) {
-	mac := newCMAC(workedKey)
+	mac := newProver(workedKey)
 	g := NewGate(start, 1, &workedKey, 41)
 	number := g.Tap(start, gateway.PurposeEntry, credential(t, "tunion:3104770012345678901"))
 	step(g, start, nil)
@@ -180,7 +180,7 @@ func TestGateTakesOnlyItsVerdict(t *testing.T) {
 		"another tap":     edit(func(f *Frame) { f.Number++ }),
 		"another counter": edit(func(f *Frame) { f.Counter-- }),
 		"no proof":        edit(func(f *Frame) { f.Proven, f.Counter = false, 0 }),
-		"wrong key":       appendFrame(nil, &good, newCMAC([KeySize]byte{1})),
+		"wrong key":       appendFrame(nil, &good, newProver([KeySize]byte{1})),
 	} {
 		if result, _ := step(g, start, wire); result != nil {
 			t.Errorf("%s: taken as %+v", name, result)
@@ -338,7 +338,7 @@ func FuzzBox(f *testing.F) {
 
 func TestTapDoesNotAllocate(t *testing.T) {
 	b := newBench(t, map[uint8][KeySize]byte{1: workedKey}, 1)
-	mac := newCMAC(workedKey)
+	mac := newProver(workedKey)
 	frame := Frame{Kind: KindTap, Address: 1, Credential: credential(t, "tunion:3104770012345678901"), Proven: true}
 	var wire []byte
 	if n := testing.AllocsPerRun(200, func() {
