@@ -224,11 +224,10 @@ func TestOpsWithoutCentre(t *testing.T) {
 		address net.Addr
 		verb    string
 	}{{silent.Addr(), "stats"}, {gone.Addr(), "stats"}, {gone.Addr(), "import " + rows}} {
-		begin := time.Now()
 		r := gateline(t, environment{server: "u:secret@" + c.address.String()}, nil, append([]string{"ops"}, words(c.verb)...)...)
 		r.want(t, 1, "", "start it with 'gateline central'")
-		if took := time.Since(begin); took > 2*connectLimit || strings.Contains(r.err, "secret") {
-			t.Errorf("%v\n%s", took, r.err)
+		if strings.Contains(r.err, "secret") {
+			t.Errorf("the password is shown:\n%s", r.err)
 		}
 	}
 	s, env := startCentral(t, centralConfig(t))
