@@ -330,7 +330,9 @@ func FuzzBox(f *testing.F) {
 		b := newBench(t, nil, 1)
 		b.serve(start, in, passing)
 		good := appendFrame(nil, &Frame{Kind: KindTap, Address: 1, Number: 500, Purpose: gateway.PurposeExit}, nil)
-		if _, taps := b.serve(start.Add(time.Minute), good, passing); len(taps) != 1 {
+		// What came before may have been a whole frame but for its end.
+		_, taps := b.serve(start.Add(time.Minute), good, passing)
+		if len(taps) == 0 || taps[len(taps)-1].Number != 500 {
 			t.Fatalf("after %x the next good frame is lost", in)
 		}
 	})
