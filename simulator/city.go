@@ -36,17 +36,6 @@ func owner(i int) (person int, card bool) {
 	return group*5 + rest - 5, true
 }
 
-// owned returns the credentials of a person: the account and, for four of
-// five, the card.
-func (c city) owned(person int) []int {
-	group, rest := person/5, person%5
-	own := []int{group*credentialsPerFive + rest}
-	if card := group*credentialsPerFive + 5 + rest; rest < 4 && card < c.credentials {
-		own = append(own, card)
-	}
-	return own
-}
-
 // text returns credential i as ops commands name it.
 func credentialText(i int) string {
 	if _, card := owner(i); card {

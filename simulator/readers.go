@@ -51,12 +51,8 @@ func newReaders(n, baud int, turnaround time.Duration, keys []osdp.Key, r *rand.
 		return nil, err
 	}
 	l := &readers{wire: w, turnaround: turnaround, position: position, waits: make([]chan<- sign, n), told: make([]bool, n)}
-	capabilities := osdp.DefaultCapabilities()
-	capabilities.Outputs, capabilities.OutputLevel = 1, 4
-	capabilities.LEDs, capabilities.LEDLevel, capabilities.BuzzerLevel = 1, 4, 2
-	capabilities.CRC, capabilities.AES = true, true
 	for i := range n {
-		c := osdp.PDConfig{Address: byte(i), Baud: uint32(baud), Capabilities: capabilities, Rand: source{r}}
+		c := osdp.PDConfig{Address: byte(i), Baud: uint32(baud), Capabilities: osdp.TypicalCapabilities(), Rand: source{r}}
 		if keys != nil {
 			c.Key, c.RequireSecure = &keys[i], true
 		}

@@ -133,9 +133,9 @@ func (l *link) next(now time.Time) []byte {
 	f.SQN = l.sqn
 	switch l.state {
 	case StateProbe:
-		f.Code, f.Data = CmdID, []byte{0}
+		f.Code, f.Data = CmdID, AppendRequest(nil)
 	case StateIdentified:
-		f.Code, f.Data = CmdCAP, []byte{0}
+		f.Code, f.Data = CmdCAP, AppendRequest(nil)
 	case StateChallenge:
 		l.handshake = NewCPHandshake(*l.key, l.random())
 		l.handshake.Challenge(f)
