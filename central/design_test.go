@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"testing"
+
+	"gateline/internal/logtest"
 )
 
 // TestDesignExamples sends every request that DESIGN.md shows, in its order,
@@ -17,7 +19,7 @@ func TestDesignExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	example := regexp.MustCompile("(?s)### (gateline\\.ops\\.[a-z.]+)\n.*?```json\n(.*?)```\n```json\n(.*?)```")
-	c := start(t, testConfig(t.TempDir(), &logBuffer{}))
+	c := start(t, testConfig(t.TempDir(), &logtest.Buffer{}))
 	shown := map[string]bool{}
 	for _, m := range example.FindAllStringSubmatch(string(text), -1) {
 		subject := m[1]

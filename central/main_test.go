@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"gateline/gateway"
+	"gateline/internal/logtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -49,30 +49,8 @@ func personOf(t *testing.T, id string) Person {
 	return p
 }
 
-// logBuffer is a log that tests can read while it is written.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *logBuffer) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-func testConfig(dir string, log *logBuffer) Config {
-	return Config{Dir: dir, TokenKey: testKey(), Log: log.logger(), Heartbeat: 50 * time.Millisecond}
+func testConfig(dir string, log *logtest.Buffer) Config {
+	return Config{Dir: dir, TokenKey: testKey(), Log: log.Logger(), Heartbeat: 50 * time.Millisecond}
 }
 
 // running is a centre whose Run is going.

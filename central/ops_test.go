@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"gateline/gateway"
+	"gateline/internal/logtest"
 	"gateline/replication"
 )
 
@@ -110,7 +111,7 @@ func badOthers() []badInput {
 
 func TestOpsRefusesBadInput(t *testing.T) {
 	const number = badNumber
-	log := &logBuffer{}
+	log := &logtest.Buffer{}
 	c := start(t, testConfig(t.TempDir(), log))
 	for _, tt := range append(badBinds(), badOthers()...) {
 		t.Run(tt.name, func(t *testing.T) {
@@ -132,7 +133,7 @@ func TestOpsRefusesBadInput(t *testing.T) {
 }
 
 func TestOpsAnswers(t *testing.T) {
-	c := start(t, testConfig(t.TempDir(), &logBuffer{}))
+	c := start(t, testConfig(t.TempDir(), &logtest.Buffer{}))
 	ctx := t.Context()
 	done := func(d Done, err error) Done {
 		t.Helper()
@@ -181,7 +182,7 @@ func TestOpsAnswers(t *testing.T) {
 }
 
 func TestOneOfFiftyWins(t *testing.T) {
-	cfg := testConfig(t.TempDir(), &logBuffer{})
+	cfg := testConfig(t.TempDir(), &logtest.Buffer{})
 	cfg.ClientListen = "127.0.0.1:0"
 	c := start(t, cfg)
 	conn, err := nats.Connect("nats://" + c.ClientAddr())
@@ -236,7 +237,7 @@ func TestNoCentreIsAClearError(t *testing.T) {
 }
 
 func TestFullQueueAndDeadline(t *testing.T) {
-	cfg := testConfig(t.TempDir(), &logBuffer{})
+	cfg := testConfig(t.TempDir(), &logtest.Buffer{})
 	cfg.QueueSize = 1
 	c, err := Open(cfg) // not running: nothing leaves the queue
 	if err != nil {
@@ -273,7 +274,7 @@ func TestFullQueueAndDeadline(t *testing.T) {
 }
 
 func TestClientDeadline(t *testing.T) {
-	c, err := Open(testConfig(t.TempDir(), &logBuffer{}))
+	c, err := Open(testConfig(t.TempDir(), &logtest.Buffer{}))
 	if err != nil {
 		t.Fatal(err)
 	}

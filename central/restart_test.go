@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gateline/gateway"
+	"gateline/internal/logtest"
 	"gateline/replication"
 )
 
@@ -104,7 +105,7 @@ func (r *running) must(d Done, err error) Done {
 }
 
 func TestRestartResumes(t *testing.T) {
-	cfg := testConfig(t.TempDir(), &logBuffer{})
+	cfg := testConfig(t.TempDir(), &logtest.Buffer{})
 	c := start(t, cfg)
 	c.must(c.SetPolicy(t.Context(), gateway.DefaultPolicy(noon)))
 	for i := range 20 {
@@ -165,7 +166,7 @@ func (f *faultyFeed) Publish(ctx context.Context, e *replication.Entry) error {
 func TestKilledBetweenLedgerAndFeed(t *testing.T) {
 	for _, stored := range []bool{false, true} {
 		t.Run(fmt.Sprintf("stored=%v", stored), func(t *testing.T) {
-			cfg := testConfig(t.TempDir(), &logBuffer{})
+			cfg := testConfig(t.TempDir(), &logtest.Buffer{})
 			c := start(t, cfg)
 			c.must(c.Report(t.Context(), "ann", Status{Class: "red"}))
 			c.must(c.Bind(t.Context(), card(1), "ann"))
@@ -202,7 +203,7 @@ func TestKilledBetweenLedgerAndFeed(t *testing.T) {
 
 // TestFeedIsRebuilt loses the feed and keeps the ledger.
 func TestFeedIsRebuilt(t *testing.T) {
-	cfg := testConfig(t.TempDir(), &logBuffer{})
+	cfg := testConfig(t.TempDir(), &logtest.Buffer{})
 	c := start(t, cfg)
 	c.must(c.SetPolicy(t.Context(), gateway.DefaultPolicy(noon)))
 	for i := range 5 {
@@ -223,7 +224,7 @@ func TestFeedIsRebuilt(t *testing.T) {
 
 // TestLostLedgerIsNoticed loses the ledger and keeps the feed.
 func TestLostLedgerIsNoticed(t *testing.T) {
-	cfg := testConfig(t.TempDir(), &logBuffer{})
+	cfg := testConfig(t.TempDir(), &logtest.Buffer{})
 	c := start(t, cfg)
 	c.must(c.Bind(t.Context(), card(1), "ann"))
 	if err := c.stop(); err != nil {
@@ -234,7 +235,7 @@ func TestLostLedgerIsNoticed(t *testing.T) {
 }
 
 func TestAnotherKeyIsNoticed(t *testing.T) {
-	cfg := testConfig(t.TempDir(), &logBuffer{})
+	cfg := testConfig(t.TempDir(), &logtest.Buffer{})
 	c := start(t, cfg)
 	c.must(c.Bind(t.Context(), card(1), "ann"))
 	if err := c.stop(); err != nil {
@@ -285,7 +286,7 @@ func removeStream(t *testing.T, dir, name string) {
 }
 
 func TestSecondCentreIsRefused(t *testing.T) {
-	cfg := testConfig(t.TempDir(), &logBuffer{})
+	cfg := testConfig(t.TempDir(), &logtest.Buffer{})
 	c := start(t, cfg)
 	if second, err := Open(cfg); err == nil {
 		t.Fatal("a second centre opened the same directory", second.Close())
@@ -298,7 +299,7 @@ func TestSecondCentreIsRefused(t *testing.T) {
 // TestStaleWriterIsFenced has two writers over one hub, which the directory's
 // lock excludes on one machine but not in a cluster.
 func TestStaleWriterIsFenced(t *testing.T) {
-	cfg := testConfig(t.TempDir(), &logBuffer{})
+	cfg := testConfig(t.TempDir(), &logtest.Buffer{})
 	c := start(t, cfg)
 	c.must(c.Bind(t.Context(), card(1), "ann"))
 	js, err := jetstream.New(c.Client.conn)
@@ -346,7 +347,7 @@ func TestOpenReportsEveryFault(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(testConfig(file, &logBuffer{})); err == nil || !strings.Contains(err.Error(), file) {
+	if _, err := Open(testConfig(file, &logtest.Buffer{})); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("a file as directory: %v", err)
 	}
 }

@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"gateline/gateway"
+	"gateline/internal/logtest"
 )
 
 // TestBigReportIsSplitByPerson reports 2048 persons of two credentials each in
 // one import: more changes than one entry takes.
 func TestBigReportIsSplitByPerson(t *testing.T) {
-	c := start(t, testConfig(t.TempDir(), &logBuffer{}))
+	c := start(t, testConfig(t.TempDir(), &logtest.Buffer{}))
 	var bind, bind2, report []Row
 	for i := range gateway.MaxChanges {
 		id := fmt.Sprintf("p%d", i)
@@ -59,7 +60,7 @@ func TestBigReportIsSplitByPerson(t *testing.T) {
 }
 
 func TestHeartbeats(t *testing.T) {
-	c := start(t, testConfig(t.TempDir(), &logBuffer{}))
+	c := start(t, testConfig(t.TempDir(), &logtest.Buffer{}))
 	from := c.FeedNumber()
 	until(t, "three heartbeats", func() bool { return c.FeedNumber() >= from+3 })
 	for _, e := range c.checkFeed() {
@@ -72,7 +73,7 @@ func TestHeartbeats(t *testing.T) {
 // TestCommandsTogether checks that commands of many callers share ledger
 // messages, and that records can be read meanwhile.
 func TestCommandsTogether(t *testing.T) {
-	c := start(t, testConfig(t.TempDir(), &logBuffer{}))
+	c := start(t, testConfig(t.TempDir(), &logtest.Buffer{}))
 	const callers, each = 32, 20
 	var all sync.WaitGroup
 	for i := range callers {
@@ -109,7 +110,7 @@ func TestCommandsTogether(t *testing.T) {
 }
 
 func TestNothingLeaks(t *testing.T) {
-	log := &logBuffer{}
+	log := &logtest.Buffer{}
 	cfg := testConfig(t.TempDir(), log)
 	c := start(t, cfg)
 	secrets := []string{}

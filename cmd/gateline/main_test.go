@@ -14,6 +14,8 @@ import (
 
 	"github.com/creack/pty"
 	"go.uber.org/goleak"
+
+	"gateline/internal/logtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -56,28 +58,10 @@ func writeFile(t *testing.T, name, text string) string {
 	return path
 }
 
-// logBuffer is written by a command and read by the test at the same time.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // service is a command that runs until it is stopped.
 type service struct {
 	t      *testing.T
-	log    logBuffer
+	log    logtest.Buffer
 	cancel context.CancelFunc
 	code   chan int
 	stop   func() int

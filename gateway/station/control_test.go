@@ -13,13 +13,14 @@ import (
 	"time"
 
 	"gateline/gateway"
+	"gateline/internal/logtest"
 )
 
 // The local switch is worked over the socket, at once and past a restart.
 func TestControl(t *testing.T) {
-	w, log := newWire(t), new(logBuffer)
+	w, log := newWire(t), new(logtest.Buffer)
 	cfg := testConfig(t, newRoad(t).url(), w)
-	b := startBox(t, cfg, Options{Log: log.logger()})
+	b := startBox(t, cfg, Options{Log: log.Logger()})
 	c := NewControl(cfg.ControlSocket)
 	ctx := t.Context()
 	set := func(gate string, to gateway.Switch) {
@@ -48,7 +49,7 @@ func TestControl(t *testing.T) {
 	if _, err := c.State(ctx); err == nil || !strings.Contains(err.Error(), "is it running") {
 		t.Errorf("without a box: %v", err)
 	}
-	again := startBox(t, cfg, Options{Log: log.logger()})
+	again := startBox(t, cfg, Options{Log: log.Logger()})
 	state, err := c.State(ctx)
 	if err != nil || state.Station != gateway.SwitchManual || len(state.Gates) != 1 || state.Gates["G1"] != gateway.SwitchOpen {
 		t.Errorf("after a restart: %+v %v", state, err)
@@ -98,7 +99,7 @@ func TestControlLargestState(t *testing.T) {
 	for i := range MaxLines * MaxGatesPerLine {
 		gates = append(gates, fmt.Sprintf("gate-%027d", i)) // 32 characters
 	}
-	s, err := openSwitches(&fakeStore{saved: map[string][]byte{}}, gates, new(logBuffer).logger())
+	s, err := openSwitches(&fakeStore{saved: map[string][]byte{}}, gates, new(logtest.Buffer).Logger())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"gateline/cache"
 	"gateline/central"
 	"gateline/gateway"
+	"gateline/internal/logtest"
 )
 
 const (
@@ -29,10 +30,10 @@ const (
 // it, and goes on without it after a restart.
 func TestBox(t *testing.T) {
 	centre, client := startCentre(t)
-	road, w, log := newRoad(t), newWire(t), new(logBuffer)
+	road, w, log := newRoad(t), newWire(t), new(logtest.Buffer)
 	cfg := testConfig(t, road.url(), w)
 	var applied, answered atomic.Int64
-	o := Options{Log: log.logger(), Version: "v1.2.3", OnApplied: func(gateway.Update) { applied.Add(1) },
+	o := Options{Log: log.Logger(), Version: "v1.2.3", OnApplied: func(gateway.Update) { applied.Add(1) },
 		OnAnswered: func(handed, written time.Duration) { answered.Add(1) }}
 	b := startBox(t, cfg, o)
 
@@ -170,11 +171,11 @@ func noSecrets(t *testing.T, where, text string) {
 
 // A box with some of its lines serves those, and the others once they come.
 func TestMissingLine(t *testing.T) {
-	w, log := newWire(t), new(logBuffer)
+	w, log := newWire(t), new(logtest.Buffer)
 	cfg := testConfig(t, newRoad(t).url(), w)
 	name := filepath.Join(t.TempDir(), "gate-south")
 	cfg.Lines = append(cfg.Lines, lineConfig(2, name))
-	b := startBox(t, cfg, Options{Log: log.logger()})
+	b := startBox(t, cfg, Options{Log: log.Logger()})
 	w.wants(t, riderCard, gateway.VerdictManual, gateway.R24)
 	if b.metric(`gateline_line_up{line="line-2"}`) != "0" || !strings.Contains(log.String(), "line missing at start") || !strings.Contains(log.String(), name) {
 		t.Errorf("the missing line is not reported: %s", log)
@@ -225,7 +226,7 @@ func TestOpenErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := good
 			c.change(&cfg)
-			_, err := Open(t.Context(), cfg, Options{Log: new(logBuffer).logger()})
+			_, err := Open(t.Context(), cfg, Options{Log: new(logtest.Buffer).Logger()})
 			if err == nil {
 				t.Fatal("opened")
 			}
@@ -240,7 +241,7 @@ func TestOpenErrors(t *testing.T) {
 		t.Errorf("a file that is not ours is gone or changed: %v", err)
 	}
 	b := startBox(t, good, Options{})
-	_, err = Open(t.Context(), good, Options{Log: new(logBuffer).logger()})
+	_, err = Open(t.Context(), good, Options{Log: new(logtest.Buffer).Logger()})
 	if !errors.Is(err, cache.ErrInUse) {
 		t.Errorf("a second box on the same cache: %v", err)
 	}
@@ -252,7 +253,7 @@ func TestOpenErrors(t *testing.T) {
 func TestRunEnds(t *testing.T) {
 	cfg := testConfig(t, newRoad(t).url(), newWire(t))
 	open := func() *Station {
-		s, err := Open(t.Context(), cfg, Options{Log: new(logBuffer).logger()})
+		s, err := Open(t.Context(), cfg, Options{Log: new(logtest.Buffer).Logger()})
 		if err != nil {
 			t.Fatal(err)
 		}
