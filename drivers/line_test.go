@@ -380,7 +380,7 @@ func TestGateTable(t *testing.T) {
 		t.Error("a gate that never spoke was heard")
 	}
 	if now := time.Now(); true {
-		a.MarkHeard(now)
+		a.MarkHeard(now, drivers.GateServing)
 		if !a.Heard().Equal(now) {
 			t.Errorf("heard at %v, not %v", a.Heard(), now)
 		}

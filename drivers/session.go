@@ -25,6 +25,14 @@ type Session interface {
 	Reset()
 }
 
+// Leaver is a Session that has last words: before a line is closed for good, its
+// gates are told that the box goes.
+type Leaver interface {
+	// Leave lets the session say its last words in the following Steps. It has
+	// said them when a Step returns neither Send nor Wake.
+	Leave(now time.Time)
+}
+
 // Output is what a Session wants done.
 type Output struct {
 	// Taps are questions to be answered, in the order of their arrival.

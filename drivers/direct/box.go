@@ -112,8 +112,10 @@ func (b *Box) receive(now time.Time, block []byte) {
 	}
 	if f.Proven != (p.mac != nil) || f.Proven && !p.mac.proves(f.signed, f.tag) {
 		b.cfg.Counters.Unproven.Add(1)
+		p.gate.SetTrouble(drivers.TroubleKey, true)
 		return
 	}
+	p.gate.SetTrouble(drivers.TroubleKey, false)
 	if f.Kind == KindTap && bytes.Equal(f.body, p.asked) && (p.waiting || now.Before(p.until)) {
 		b.repeat(now, p)
 		return
@@ -123,7 +125,7 @@ func (b *Box) receive(now time.Time, block []byte) {
 		return
 	}
 	p.counter, p.counted = f.Counter, f.Proven
-	p.gate.MarkHeard(now)
+	p.gate.MarkHeard(now, drivers.GateServing)
 	if f.Kind == KindHeartbeat {
 		b.cfg.Counters.Heartbeats.Add(1)
 		b.send = appendFrame(b.send, &Frame{
@@ -132,6 +134,7 @@ func (b *Box) receive(now time.Time, block []byte) {
 		return
 	}
 	b.cfg.Counters.Taps.Add(1)
+	p.gate.Counters.Taps.Add(1)
 	p.tap, p.asked, p.waiting = f.Frame, append(p.asked[:0], f.body...), true
 	b.taps = append(b.taps, gateway.Tap{Gate: f.Address, Number: f.Number, Purpose: f.Purpose, Credential: f.Credential})
 }
@@ -140,7 +143,7 @@ func (b *Box) receive(now time.Time, block []byte) {
 // answer, or not yet where the first is still being decided.
 func (b *Box) repeat(now time.Time, p *peer) {
 	b.cfg.Counters.Repeats.Add(1)
-	p.gate.MarkHeard(now)
+	p.gate.MarkHeard(now, drivers.GateServing)
 	if !p.waiting {
 		b.send = append(b.send, p.answer...)
 	}

@@ -204,7 +204,7 @@ func (c *CP) answered(now time.Time, f *Frame, raw []byte) {
 	c.finish(now)
 	c.noteState(i)
 	if g := c.cfg.Gates.At(l.address); g != nil {
-		g.MarkHeard(now)
+		g.MarkHeard(now, drivers.GateServing)
 	}
 	if read != nil {
 		c.number++
