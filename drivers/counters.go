@@ -8,6 +8,7 @@ type Counters struct {
 	Taps       atomic.Uint64 // questions answered afresh
 	Repeats    atomic.Uint64 // questions asked again, answered with the identical answer
 	Heartbeats atomic.Uint64 // a gate's signs of life
+	Late       atomic.Uint64 // answers of a gate that nobody waited for any more
 	BytesIn    atomic.Uint64
 	BytesOut   atomic.Uint64
 	Opens      atomic.Uint64 // times the port was opened
@@ -27,5 +28,6 @@ func (c *Counters) Errors(f func(kind string, n uint64)) {
 	f("unknown_gate", c.UnknownGate.Load())
 	f("unproven", c.Unproven.Load())
 	f("replayed", c.Replayed.Load())
+	f("late", c.Late.Load())
 	f("port", c.PortErrors.Load())
 }

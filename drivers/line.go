@@ -44,6 +44,9 @@ const (
 	// shortWake is what a read deadline is too coarse for: the runtime's timers
 	// are good to a millisecond.
 	shortWake = 2 * time.Millisecond
+	// leaveLimit is how long a session's last words may take.
+	leaveLimit     = 2 * time.Second
+	maxLeaveRounds = 4096
 	// maxRounds bounds how often a session may ask for another Step before the
 	// line reads again.
 	maxRounds = 64
@@ -75,7 +78,9 @@ type LineConfig struct {
 type Line struct {
 	cfg LineConfig
 	up  atomic.Bool
-	buf [readSize]byte
+	// ending: the line is to end, so that nothing is waited for any more.
+	ending atomic.Bool
+	buf    [readSize]byte
 
 	// What Run remembers of the port's losses: how many came in a row, none of
 	// them after steadyAfter, the pause before the next attempt to open, and
@@ -227,31 +232,44 @@ func (l *Line) rest(ctx context.Context) bool {
 }
 
 // pump serves the open port until it fails or ctx is done.
-func (l *Line) pump(ctx context.Context) error {
+func (l *Line) pump(ctx context.Context) (err error) {
 	l.mu.Lock()
 	port := l.port
 	l.mu.Unlock()
 	if port == nil {
 		return os.ErrClosed // Close came in between
 	}
-	closed := make(chan struct{})
+	// At the end a Read or Write that waits is freed. One that begins just then
+	// has set its deadline before it looks whether this is the end.
+	freed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		defer close(closed)
-		_ = l.Close()
+		defer close(freed)
+		l.ending.Store(true)
+		_ = port.SetReadDeadline(time.Unix(1, 0)) // long ago; a port that fails is closed next
+		_ = port.SetWriteDeadline(time.Unix(1, 0))
 	})
 	defer func() {
 		if !stop() {
-			<-closed
+			<-freed
+			l.ending.Store(false)
+			if errors.Is(err, ctx.Err()) { // and not because the port failed
+				l.leave(port)
+			}
+			_ = l.Close()
 		}
 	}()
 
 	opened := l.cfg.Now()
 	heard := opened
-	wake, err := l.serve(port, heard, nil)
+	var wake time.Time
+	wake, err = l.serve(port, heard, nil)
 	for err == nil {
 		var n int
 		l.steady(opened, heard)
 		if err = port.SetReadDeadline(l.deadline(l.earlier(wake, heard))); err != nil {
+			break
+		}
+		if err = ctx.Err(); err != nil {
 			break
 		}
 		n, err = port.Read(l.buf[:])
@@ -272,6 +290,39 @@ func (l *Line) pump(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// leave lets a session that has last words say them on a port that works.
+func (l *Line) leave(port Port) {
+	session, ok := l.cfg.Session.(Leaver)
+	if !ok || !l.Up() {
+		return
+	}
+	now := l.cfg.Now()
+	session.Leave(now)
+	end := now.Add(leaveLimit)
+	var in []byte
+	for rounds := 0; now.Before(end) && rounds < maxLeaveRounds; rounds++ {
+		out := l.cfg.Session.Step(now, in)
+		in = nil
+		if len(out.Send) > 0 {
+			if l.write(port, out.Send) != nil {
+				return
+			}
+			continue
+		}
+		if out.Wake.IsZero() && len(out.Taps) == 0 {
+			return
+		}
+		if port.SetReadDeadline(l.deadline(out.Wake)) != nil {
+			return
+		}
+		n, err := port.Read(l.buf[:])
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		in, now = l.buf[:n], l.cfg.Now()
+	}
 }
 
 // deadline turns an instant of the box's clock into one of the machine's, by
@@ -349,6 +400,9 @@ func (l *Line) hold(d time.Duration) (err error) {
 func (l *Line) write(port Port, b []byte) error {
 	if err := port.SetWriteDeadline(time.Now().Add(writeLimit)); err != nil {
 		return err
+	}
+	if l.ending.Load() {
+		return os.ErrDeadlineExceeded
 	}
 	n, err := port.Write(b)
 	l.cfg.Counters.BytesOut.Add(uint64(n))

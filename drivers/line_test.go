@@ -394,10 +394,11 @@ func TestCounterKinds(t *testing.T) {
 	c.UnknownGate.Add(3)
 	c.Unproven.Add(4)
 	c.Replayed.Add(5)
-	c.PortErrors.Add(6)
+	c.Late.Add(6)
+	c.PortErrors.Add(7)
 	var got []string
 	c.Errors(func(kind string, n uint64) { got = append(got, fmt.Sprint(kind, n)) })
-	if want := []string{"noise1", "malformed2", "unknown_gate3", "unproven4", "replayed5", "port6"}; !slices.Equal(got, want) {
+	if want := []string{"noise1", "malformed2", "unknown_gate3", "unproven4", "replayed5", "late6", "port7"}; !slices.Equal(got, want) {
 		t.Errorf("got %v", got)
 	}
 }

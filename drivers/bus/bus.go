@@ -8,7 +8,10 @@
 // a second, however many there are.
 package bus
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Bounds of a bus.
 const (
@@ -35,15 +38,22 @@ const (
 	probeFirst = time.Second
 	probeMost  = 30 * time.Second
 	// A device that has never answered is given shortProbe, ten times what
-	// readers usually take, and the whole allowance every so many probes.
+	// readers usually take, and the whole allowance with the second of so many
+	// probes: it may be a slow one. After forgetAfter the same holds for one
+	// that answered once: it may have been replaced.
 	shortProbe     = 30 * time.Millisecond
 	fullProbeEvery = 8
+	forgetAfter    = 5 * time.Minute
 	// A device that had something to say is asked half as often again, a share
 	// of 1/activeShare, from activeAfter on, when its next rider can have come, for activeFor.
 	// At once it would only take the turns of those who tapped with it.
 	activeAfter = 700 * time.Millisecond
 	activeFor   = 2 * time.Second
 	activeShare = 2
+	// turnBytes is what a turn without anything to say has on the line, both ways.
+	turnBytes = 30
+	// smoothing is over how many answers a mean turnaround is taken.
+	smoothing = 8
 )
 
 // Bus is the schedule of one line. One goroutine uses it.
@@ -71,6 +81,12 @@ type device struct {
 	pause   time.Duration // before the next probe
 	notYet  time.Time     // no probe before
 
+	// mean is the turnaround, smoothed. weight follows from it: a device that
+	// takes long is asked less often, or the others would wait for it in every
+	// round.
+	mean   time.Duration
+	weight float64
+
 	took [window]time.Duration // turnarounds, newest at next-1
 	next int
 	n    int
@@ -83,6 +99,7 @@ func New(n, baud int, now time.Time) *Bus {
 	for i := range b.devices {
 		b.devices[i].started = now
 		b.devices[i].asked = now.Add(-time.Hour)
+		b.devices[i].weight = 1
 	}
 	return b
 }
@@ -124,7 +141,7 @@ func (b *Bus) Next(now time.Time) (i int, wake time.Time) {
 		if d.urgent && (bestUrgent < 0 || d.since.Before(b.devices[bestUrgent].since)) {
 			bestUrgent = i
 		}
-		wait := now.Sub(d.asked)
+		wait := time.Duration(float64(now.Sub(d.asked)) * d.weight)
 		if since := now.Sub(d.active); since >= activeAfter && since < activeAfter+activeFor {
 			wait += wait / activeShare
 		}
@@ -146,7 +163,7 @@ func (b *Bus) allowed(d *device) time.Time {
 	if d.held && d.until.After(at) {
 		at = d.until
 	}
-	if d.misses < patience {
+	if !d.silent() {
 		return at
 	}
 	if d.notYet.After(at) {
@@ -158,17 +175,21 @@ func (b *Bus) allowed(d *device) time.Time {
 	return at
 }
 
+// silent reports whether a device shares the waits of all silent ones. One that
+// has never answered has no turn that noise could have cost it.
+func (d *device) silent() bool { return d.misses >= patience || d.n == 0 && d.misses > 0 }
+
 // Timeout returns how long after the last byte of a question the first byte of
 // the answer may take to come: what the device took at most in its last answers
-// and half as much again, and a margin; twice that once it has missed a turn. A
-// device that has never answered is given the whole allowance at first and in
-// every eighth probe, and less in between, so that it costs the others little.
+// and half as much again, and a margin; twice that once it has missed a turn.
+// One that has never answered is given less than the whole allowance, so that
+// it costs the others little, and all of it now and then.
 func (b *Bus) Timeout(i int) time.Duration {
 	d := &b.devices[i]
-	if d.n == 0 {
-		if d.misses%fullProbeEvery == 0 {
-			return MaxTimeout
-		}
+	switch {
+	case d.n == 0 && d.misses%fullProbeEvery == 1:
+		return MaxTimeout
+	case d.n == 0:
 		return shortProbe
 	}
 	var most time.Duration
@@ -184,10 +205,14 @@ func (b *Bus) Timeout(i int) time.Duration {
 
 // Answered notes a good answer of device i. took is the time from the last
 // byte of the question to the first of the answer; event says that the device
-// had something to say.
-func (b *Bus) Answered(i int, now time.Time, took time.Duration, event bool) {
+// had something to say. It still has its turn where it was only told something:
+// what it has to say must not wait for another round.
+func (b *Bus) Answered(i int, now time.Time, took time.Duration, event, told bool) {
 	d := &b.devices[i]
-	d.asked, d.started = now, now
+	d.started = now
+	if !told {
+		d.asked = now
+	}
 	d.misses, d.offline, d.pause = 0, false, 0
 	if event {
 		d.active = now
@@ -195,6 +220,11 @@ func (b *Bus) Answered(i int, now time.Time, took time.Duration, event bool) {
 	d.took[d.next] = max(took, 0)
 	d.next = (d.next + 1) % window
 	d.n = min(d.n+1, window)
+	d.mean += (max(took, 0) - d.mean) / smoothing
+	// Where turns cost differently, the mean wait of all is least if each comes
+	// in inverse proportion to the root of its cost.
+	wire := b.Wire(turnBytes)
+	d.weight = math.Sqrt(float64(wire) / float64(wire+d.mean))
 }
 
 // Missed notes that device i did not answer in time. It reports whether the
@@ -203,11 +233,14 @@ func (b *Bus) Missed(i int, now time.Time) (offline bool) {
 	d := &b.devices[i]
 	d.asked = now
 	d.misses++
-	if d.misses >= patience {
+	if d.silent() {
 		b.lastStall, b.stalled = now, true
 	}
 	if now.Sub(d.started) < OfflineAfter {
 		return false
+	}
+	if now.Sub(d.started) >= forgetAfter {
+		d.n = 0
 	}
 	first := !d.offline
 	d.offline = true
@@ -219,5 +252,5 @@ func (b *Bus) Missed(i int, now time.Time) (offline bool) {
 // Online reports whether device i has answered within OfflineAfter.
 func (b *Bus) Online(i int, now time.Time) bool {
 	d := &b.devices[i]
-	return d.n > 0 && now.Sub(d.started) < OfflineAfter
+	return !d.offline && d.n > 0 && now.Sub(d.started) < OfflineAfter
 }

@@ -31,7 +31,7 @@ func (l *line) turn() int {
 	l.now = l.now.Add(l.Wire(15))
 	if took := l.takes[i]; took > 0 && took <= l.Timeout(i) {
 		l.now = l.now.Add(took + l.Wire(15))
-		l.Answered(i, l.now, took, false)
+		l.Answered(i, l.now, took, false, false)
 	} else {
 		l.now = l.now.Add(l.Timeout(i))
 		l.Missed(i, l.now)
@@ -77,10 +77,24 @@ func TestUrgentGoesFirst(t *testing.T) {
 	}
 }
 
+// A device that was only told something keeps its turn.
+func TestToldIsNotAsked(t *testing.T) {
+	l := newLine(115200, ms, ms, ms, ms)
+	l.until(start.Add(time.Second))
+	i, _ := l.Next(l.now)
+	l.Answered(i, l.now, ms, false, true)
+	if again := l.turn(); again != i {
+		t.Errorf("device %d was told something, then it was the turn of %d", i, again)
+	}
+	if again := l.turn(); again == i {
+		t.Error("it had two turns in a row")
+	}
+}
+
 func TestActiveIsAskedMoreOften(t *testing.T) {
 	l := newLine(115200, ms, ms, ms, ms)
 	l.until(start.Add(time.Second))
-	l.Answered(1, l.now, ms, true)
+	l.Answered(1, l.now, ms, true, false)
 	l.until(l.now.Add(activeAfter))
 	l.turns = nil
 	l.until(l.now.Add(time.Second))
@@ -124,7 +138,7 @@ func TestOfflineIsReportedOnceAndProbedRarely(t *testing.T) {
 		}
 		if i == 0 {
 			l.now = l.now.Add(5 * ms)
-			l.Answered(0, l.now, ms, false)
+			l.Answered(0, l.now, ms, false, false)
 			continue
 		}
 		l.now = l.now.Add(l.Timeout(1))
@@ -148,7 +162,7 @@ func TestOfflineIsReportedOnceAndProbedRarely(t *testing.T) {
 		t.Errorf("after minutes it is still probed every %v", late)
 	}
 	// One answer and it is back among the others.
-	l.Answered(1, l.now, ms, false)
+	l.Answered(1, l.now, ms, false, false)
 	l.takes[1] = ms
 	l.turns = nil
 	l.until(l.now.Add(100 * ms))
@@ -159,22 +173,26 @@ func TestOfflineIsReportedOnceAndProbedRarely(t *testing.T) {
 
 func TestTimeoutFollowsTheDevice(t *testing.T) {
 	b := New(1, 9600, start)
+	if b.Timeout(0) != shortProbe {
+		t.Error("an unknown device costs the others more than a short probe")
+	}
+	b.Missed(0, start)
 	if b.Timeout(0) != MaxTimeout {
-		t.Error("an unknown device is not given the whole allowance")
+		t.Error("a device that did not answer a short probe is not given the whole allowance")
 	}
 	for range 10 {
-		b.Answered(0, start, 3*ms, false)
+		b.Answered(0, start, 3*ms, false, false)
 	}
 	quick := b.Timeout(0)
 	if quick <= 3*ms || quick > 20*ms {
 		t.Errorf("a device that takes 3 ms is given %v", quick)
 	}
-	b.Answered(0, start, 60*ms, false)
+	b.Answered(0, start, 60*ms, false, false)
 	if slow := b.Timeout(0); slow < 60*ms {
 		t.Errorf("a device that took 60 ms just now is given %v", slow)
 	}
 	for range window {
-		b.Answered(0, start, 3*ms, false)
+		b.Answered(0, start, 3*ms, false, false)
 	}
 	if again := b.Timeout(0); again != quick {
 		t.Errorf("one slow answer long ago still counts: %v", again)
@@ -183,8 +201,17 @@ func TestTimeoutFollowsTheDevice(t *testing.T) {
 	if b.Timeout(0) != 2*quick {
 		t.Errorf("after a miss it is given %v, not twice as long", b.Timeout(0))
 	}
+	// It may have been replaced by a slower one.
+	slower := false
+	for i := range 2 * fullProbeEvery {
+		b.Missed(0, start.Add(forgetAfter+time.Duration(i)*time.Minute))
+		slower = slower || b.Timeout(0) == MaxTimeout
+	}
+	if !slower {
+		t.Error("a device that has been silent for minutes is never given the whole allowance")
+	}
 	for range 2 * window {
-		b.Answered(0, start, time.Second, false)
+		b.Answered(0, start, time.Second, false, false)
 	}
 	if b.Timeout(0) != MaxTimeout {
 		t.Error("the timeout exceeds the standard's")
@@ -208,6 +235,47 @@ func TestUnknownDeviceIsProbedBriefly(t *testing.T) {
 	}
 }
 
+// Devices that are not there cost the others at the start no more than a short
+// probe each, and then one wait a second together.
+func TestAbsentDevicesAtTheStart(t *testing.T) {
+	takes := make([]time.Duration, 32)
+	takes[31] = ms
+	l := newLine(115200, takes...)
+	var first time.Time
+	for first.IsZero() {
+		if l.turn() == 31 {
+			first = l.now
+		}
+	}
+	if wait := first.Sub(start); wait > 32*(shortProbe+3*ms) {
+		t.Errorf("the one that is there was first asked after %v", wait)
+	}
+	waits := 0
+	for _, n := range l.waits {
+		waits += n
+	}
+	l.until(first.Add(10 * time.Second))
+	for _, n := range l.waits {
+		waits -= n
+	}
+	if -waits > 11 {
+		t.Errorf("%d waits for absent devices in ten seconds", -waits)
+	}
+}
+
+// A slow device does not make the others wait for it in every round.
+func TestSlowDeviceIsAskedLessOften(t *testing.T) {
+	l := newLine(115200, ms, ms, ms, 150*ms)
+	l.until(start.Add(20 * time.Second))
+	count := map[int]int{}
+	for _, i := range l.turns[len(l.turns)/2:] {
+		count[i]++
+	}
+	if count[3] == 0 || count[0] < 4*count[3] {
+		t.Errorf("a quick device has %d turns, the slow one %d", count[0], count[3])
+	}
+}
+
 func BenchmarkNext(b *testing.B) {
 	bus := New(32, 115200, start)
 	now := start
@@ -215,6 +283,6 @@ func BenchmarkNext(b *testing.B) {
 	for b.Loop() {
 		i, _ := bus.Next(now)
 		now = now.Add(5 * ms)
-		bus.Answered(i, now, ms, false)
+		bus.Answered(i, now, ms, false, false)
 	}
 }

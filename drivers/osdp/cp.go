@@ -26,8 +26,9 @@ type Device struct {
 
 // CPConfig describes a line.
 type CPConfig struct {
-	Baud     int
-	Devices  []Device
+	Baud    int
+	Devices []Device
+	// Gates has a gate for each device.
 	Gates    *drivers.GateTable
 	Reads    ReadMap
 	Counters *drivers.Counters
@@ -35,6 +36,18 @@ type CPConfig struct {
 	// source.
 	Random func() [8]byte
 }
+
+const (
+	// lampLeast is the shortest time that the lane's light lasts unrenewed.
+	// lampShare is the part of a line's time that renewing all of them may take;
+	// on a slow line with many readers they last longer for it.
+	lampLeast = 10 * time.Second
+	lampShare = 20
+	// lampBytes and lampTurn are what renewing one costs: a command and its ACK
+	// in Secure Channel, and a reader's turnaround.
+	lampBytes = 47
+	lampTurn  = 4 * time.Millisecond
+)
 
 // CP is the box's end of a line of readers, a drivers.Session: it asks, one
 // reader at a time, in the order that bus.Bus finds.
@@ -45,45 +58,61 @@ type CP struct {
 	indexOf [256]int // by address, -1 = nobody
 	states  []atomic.Uint32
 	scan    Scanner
+	doubles doubles
 
 	asked     int       // index of the reader whose answer is due, -1 = the line is free
+	askedAt   time.Time // first byte of the question
 	sentAt    time.Time // last byte of the question on the wire
 	deadline  time.Time // for the next byte of the answer
 	firstByte time.Time // when the answer began; zero = not yet
 	free      time.Time // the line may be used from then on
+	leaving   bool
 
 	taps   []gateway.Tap
 	number uint16 // of the last tap
 }
 
-var _ drivers.Session = (*CP)(nil)
+var (
+	_ drivers.Session = (*CP)(nil)
+	_ drivers.Leaver  = (*CP)(nil)
+)
 
 // NewCP returns the session of a line, or every fault of its description at
 // once.
 func NewCP(cfg CPConfig, now time.Time) (*CP, error) {
 	faults := []error{cfg.Reads.Validate()}
-	c := &CP{cfg: cfg, asked: -1, states: make([]atomic.Uint32, len(cfg.Devices))}
+	n := len(cfg.Devices)
+	c := &CP{cfg: cfg, asked: -1, states: make([]atomic.Uint32, n), doubles: make(doubles, n)}
+	c.bus = bus.New(n, cfg.Baud, now)
+	lampFor := max(lampLeast, 2*lampShare*time.Duration(n)*(c.bus.Wire(lampBytes)+lampTurn))
 	for i := range c.indexOf {
 		c.indexOf[i] = -1
 	}
 	for i := range cfg.Devices {
 		d := &cfg.Devices[i]
+		gate := cfg.Gates.At(d.Address)
 		switch {
 		case d.Address > MaxAddress:
 			faults = append(faults, fmt.Errorf("reader address %d is above %d", d.Address, MaxAddress))
 			continue
 		case c.indexOf[d.Address] >= 0:
 			faults = append(faults, fmt.Errorf("reader address %d is there twice", d.Address))
+		case gate == nil:
+			faults = append(faults, fmt.Errorf("reader address %d is that of no gate", d.Address))
 		case d.Key != nil && d.Key.Weak():
 			faults = append(faults, fmt.Errorf("the key of reader %d is one that everybody tries: take a random one", d.Address))
 		}
+		if err := d.Signals.Validate(); err != nil {
+			faults = append(faults, fmt.Errorf("reader %d: %w", d.Address, err))
+		}
 		c.indexOf[d.Address] = i
-		c.links = append(c.links, newLink(d.Address, d.Key, &d.Signals, cfg.Random))
+		if gate != nil {
+			c.links = append(c.links, newLink(d, gate, lampFor, lampFor/4*time.Duration(i)/time.Duration(n), cfg.Random))
+		}
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, fmt.Errorf("line of readers: %w", err)
 	}
-	c.bus = bus.New(len(c.links), cfg.Baud, now)
 	return c, nil
 }
 
@@ -100,7 +129,16 @@ func (c *CP) State(address byte) (State, bool) {
 // Show implements drivers.Session.
 func (c *CP) Show(address uint8, lane gateway.Lane) {
 	if i := c.indexOf[address]; i >= 0 {
-		c.links[i].lane = lane
+		c.links[i].show.lane = lane
+	}
+}
+
+// Leave implements drivers.Leaver: every reader in service is told that it is
+// out of service. Nobody is asked for taps any more.
+func (c *CP) Leave(time.Time) {
+	c.leaving = true
+	for _, l := range c.links {
+		l.leave()
 	}
 }
 
@@ -118,13 +156,10 @@ func (c *CP) Reset() {
 // Answer implements drivers.Session. It goes before everything else that waits
 // on the line.
 func (c *CP) Answer(now time.Time, tap gateway.Tap, a gateway.Answer) {
-	i := c.indexOf[tap.Gate]
-	if i < 0 {
-		return
+	if i := c.indexOf[tap.Gate]; i >= 0 {
+		c.links[i].answer(now, tap, a)
+		c.bus.SetUrgent(i, c.links[i].urgent, now)
 	}
-	l := c.links[i]
-	l.answer(now, tap.Purpose, a)
-	c.bus.SetUrgent(i, l.urgent, now)
 }
 
 // Step implements drivers.Session.
@@ -161,7 +196,8 @@ func (c *CP) receive(now time.Time, in []byte) {
 		switch {
 		case err != nil && !errors.Is(err, ErrBlock):
 			c.cfg.Counters.Malformed.Add(1)
-		case !f.Reply: // our own voice, on an adapter that hears itself
+		case !f.Reply:
+			c.echo(now, len(rest))
 		case c.asked < 0 || c.links[c.asked].address != f.Address:
 			c.stranger(&f)
 		default:
@@ -170,61 +206,105 @@ func (c *CP) receive(now time.Time, in []byte) {
 	}
 }
 
+// echo handles our own voice, on an adapter that hears itself: the answer has
+// not begun with it. more bytes came behind it.
+func (c *CP) echo(now time.Time, more int) {
+	if c.asked < 0 {
+		return
+	}
+	c.firstByte = time.Time{}
+	if more > 0 {
+		c.firstByte = now.Add(-c.bus.Wire(more))
+		return
+	}
+	c.deadline = now.Add(c.bus.Timeout(c.asked))
+}
+
 func (c *CP) count(n Noise) {
 	if n.Skipped > 0 || n.Damaged > 0 {
 		c.cfg.Counters.Noise.Add(1)
 	}
 }
 
-// stranger counts a reply that nobody waits for: a late one, or one of a reader
-// that is not configured.
+// stranger counts a reply that nobody waits for: of a reader that is not
+// configured, a late one, or a second one to the same question.
 func (c *CP) stranger(f *Frame) {
-	if c.indexOf[f.Address] < 0 {
+	i := c.indexOf[f.Address]
+	if i < 0 {
 		c.cfg.Counters.UnknownGate.Add(1)
 		return
 	}
-	c.cfg.Counters.Repeats.Add(1)
+	c.cfg.Counters.Late.Add(1)
+	c.doubles.again(i)
+	c.noteDoubles()
 }
 
 // answered handles a frame of the reader whose answer is due.
 func (c *CP) answered(now time.Time, f *Frame, raw []byte) {
 	i := c.asked
 	l := c.links[i]
-	inSession := l.channel != nil
+	before, told := l.failures, l.order
 	out, read := l.take(now, f, raw)
 	if out == outcomeNone {
 		return // the right answer may still come
 	}
-	if inSession && l.channel == nil || l.failures > 0 && l.state == StateChallenge {
+	if l.failures > before {
 		c.cfg.Counters.Unproven.Add(1)
 	}
-	took := max(c.firstByte.Sub(c.sentAt), 0)
-	c.bus.Answered(i, now, took, out == outcomeEvent)
+	c.bus.Answered(i, now, max(c.firstByte.Sub(c.sentAt), 0), out == outcomeEvent, told)
 	c.bus.SetUrgent(i, l.urgent, now)
+	if c.doubles.clean(i) {
+		c.noteDoubles()
+	}
 	c.finish(now)
 	c.noteState(i)
-	if g := c.cfg.Gates.At(l.address); g != nil {
-		g.MarkHeard(now, drivers.GateServing)
-	}
-	if read != nil {
-		c.number++
-		c.cfg.Counters.Taps.Add(1)
-		c.taps = append(c.taps, gateway.Tap{
-			Gate: l.address, Number: c.number, Purpose: c.cfg.Devices[i].Purpose, Credential: c.cfg.Reads.Credential(*read),
-		})
+	l.gate.MarkHeard(now, l.gateState())
+	l.gate.NoteRoundTrip(now.Sub(c.askedAt))
+	if read == nil {
+		c.cfg.Counters.Heartbeats.Add(1)
 		return
 	}
-	c.cfg.Counters.Heartbeats.Add(1)
+	c.tapped(now, i, c.cfg.Reads.Credential(*read))
+}
+
+// tapped asks for an answer, or gives the last one again to a reader that
+// reports the same read once more.
+func (c *CP) tapped(now time.Time, i int, credential gateway.Credential) {
+	l := c.links[i]
+	if l.repeats(now, credential) {
+		c.cfg.Counters.Repeats.Add(1)
+		l.answer(now, l.lastTap, l.lastAnswer)
+		c.bus.SetUrgent(i, l.urgent, now)
+		return
+	}
+	c.number++
+	c.cfg.Counters.Taps.Add(1)
+	l.gate.Counters.Taps.Add(1)
+	c.taps = append(c.taps, gateway.Tap{
+		Gate: l.address, Number: c.number, Purpose: c.cfg.Devices[i].Purpose, Credential: credential,
+	})
 }
 
 // expire ends the wait for an answer that did not come, or not to its end.
 func (c *CP) expire(now time.Time) {
 	i := c.asked
+	gate := c.links[i].gate
 	c.scan.Gap()
 	_, _, noise := c.scan.Next(nil)
 	c.count(noise)
+	if c.firstByte.IsZero() {
+		gate.Counters.Missed.Add(1)
+		if c.doubles.missed(i) {
+			c.noteDoubles()
+		}
+	} else {
+		gate.Counters.Damaged.Add(1)
+		c.doubles.damaged(i)
+		c.noteDoubles()
+	}
 	if c.bus.Missed(i, now) {
 		c.links[i].restart()
+		c.bus.SetUrgent(i, false, now)
 	}
 	c.finish(now)
 	c.noteState(i)
@@ -236,7 +316,23 @@ func (c *CP) finish(now time.Time) {
 	c.free = now.Add(c.bus.Gap())
 }
 
+// left reports whether every reader has been told that the box goes.
+func (c *CP) left(now time.Time) bool {
+	for _, l := range c.links {
+		if !l.left(now) {
+			return false
+		}
+	}
+	return true
+}
+
 func (c *CP) noteState(i int) { c.states[i].Store(uint32(c.links[i].state)) }
+
+func (c *CP) noteDoubles() {
+	for i, l := range c.links {
+		l.gate.SetTrouble(drivers.TroubleDuplicate, c.doubles.suspect(i))
+	}
+}
 
 // ask returns the next question, or when there will be one.
 func (c *CP) ask(now time.Time) (send []byte, wake time.Time) {
@@ -246,16 +342,25 @@ func (c *CP) ask(now time.Time) (send []byte, wake time.Time) {
 	if now.Before(c.free) {
 		return nil, c.free
 	}
+	if c.leaving && c.left(now) {
+		return nil, time.Time{}
+	}
 	for i, l := range c.links {
 		ready, at := l.ready(now)
+		if c.leaving && l.left(now) {
+			ready, at = false, now.Add(time.Hour)
+		}
 		c.bus.Hold(i, at, !ready)
 	}
 	i, wake := c.bus.Next(now)
 	if i < 0 {
 		return nil, wake
 	}
-	send = c.links[i].next(now)
-	c.asked = i
+	l := c.links[i]
+	send = l.next(now)
+	c.bus.SetUrgent(i, l.urgent, now)
+	l.gate.Counters.Asked.Add(1)
+	c.asked, c.askedAt = i, now
 	c.sentAt = now.Add(c.bus.Wire(len(send)))
 	c.deadline = c.sentAt.Add(c.bus.Timeout(i))
 	return send, c.deadline

@@ -3,6 +3,7 @@ package osdp
 import (
 	"time"
 
+	"gateline/drivers"
 	"gateline/gateway"
 )
 
@@ -28,15 +29,16 @@ func (s State) String() string {
 }
 
 const (
-	// maxOrders is how many commands may wait for one reader: those of two
-	// answers and the lane. An answer that comes to more replaces the older one.
-	maxOrders = 12
 	// busyPause is when a command that met BUSY is sent again.
 	busyPause = 60 * time.Millisecond
-	// handshakeTries in a row may fail before the next waits handshakePause, so
-	// that a reader with a wrong key does not take the line's time.
-	handshakeTries = 3
-	handshakePause = 5 * time.Second
+	// setupTries in a row may fail before the next waits setupPause, so that a
+	// reader with a wrong key does not take the line's time.
+	setupTries = 3
+	setupPause = 5 * time.Second
+	// sessionLife is after how long a session gets new keys. Each address adds a
+	// little, so that the readers of a line do not come all at once.
+	sessionLife   = 24 * time.Hour
+	sessionSpread = time.Minute
 )
 
 // outcome is what a reply means to the line.
@@ -54,38 +56,50 @@ const (
 type link struct {
 	address byte
 	key     *Key // nil = spoken to in clear
-	signals *Signals
 	random  func() [8]byte
+	gate    *drivers.Gate
 
 	state State
 	sqn   byte   // of the command that is out, or of the last one
 	fresh bool   // the next command starts over at 0
 	out   []byte // the command that is out, as sent; a retry is these bytes
 	code  byte   // its code
+	order bool   // it is orders[0]
+	told  bool   // the one before it was an order: a POLL comes between two, or what waits at the reader would wait longer
 	wait  bool   // it has not been answered yet
 
 	handshake *CPHandshake
 	scrypt    Frame
 	channel   *Channel
-	failures  int       // handshakes in a row
-	notBefore time.Time // of the next handshake, or of a retry after BUSY
+	opened    time.Time // the session
+	failures  int       // attempts in a row to get it into service
+	notBefore time.Time // of the next attempt, or of a retry after BUSY
 
 	id   PDID
 	caps Capabilities
+	show display
 
-	orders  []pendingCommand
-	urgent  bool // an answer is among the orders
-	lane    gateway.Lane
-	shown   gateway.Lane
-	showing bool      // shown is what the reader was told
-	restore time.Time // when to switch off or show again what the reader cannot time itself; zero = nothing
-	release bool      // the output is to be switched off then
+	orders []pendingCommand
+	urgent bool      // an answer waits whose first order has not been obeyed yet
+	ahead  int       // orders before it that were out already when it came
+	until  time.Time // nobody may act on that answer afterwards
+
+	served time.Time // its last good reply in service
+	// draining: what it reads now may be from before it was heard again.
+	draining bool
+	// The last tap and its answer: a reader that is started over reports a read
+	// again that it does not know to have arrived.
+	lastTap    gateway.Tap
+	lastAnswer gateway.Answer
+	resynced   bool // it has been started over since
 
 	frame Frame // scratch
+	read  Read
 }
 
-func newLink(address byte, key *Key, signals *Signals, random func() [8]byte) *link {
-	l := &link{address: address, key: key, signals: signals, random: random}
+func newLink(d *Device, gate *drivers.Gate, lampFor, sooner time.Duration, random func() [8]byte) *link {
+	l := &link{address: d.Address, key: d.Key, gate: gate, random: random}
+	l.show = display{signals: &d.Signals, caps: &l.caps, lampFor: lampFor, sooner: sooner}
 	l.restart()
 	return l
 }
@@ -94,10 +108,9 @@ func newLink(address byte, key *Key, signals *Signals, random func() [8]byte) *l
 // command is ID with SQN 0. Orders that wait are dropped; they are for a rider
 // who is gone.
 func (l *link) restart() {
-	l.state, l.fresh, l.wait = StateProbe, true, false
-	l.handshake, l.channel = nil, nil
-	l.orders, l.urgent, l.showing = l.orders[:0], false, false
-	l.restore, l.release = time.Time{}, false
+	l.resync()
+	l.state = StateProbe
+	l.orders, l.urgent, l.ahead = l.orders[:0], false, 0
 	l.caps = DefaultCapabilities()
 }
 
@@ -107,30 +120,71 @@ func (l *link) again() {
 		l.restart()
 		return
 	}
-	l.state, l.fresh, l.wait = StateChallenge, true, false
-	l.handshake, l.channel = nil, nil
+	l.resync()
+	l.state = StateChallenge
 }
 
-// failed notes a handshake that came to nothing.
+func (l *link) resync() {
+	l.fresh, l.wait, l.resynced = true, false, true
+	l.handshake, l.channel = nil, nil
+	l.show.forget()
+}
+
+// failed notes an attempt to get the reader into service that came to nothing.
 func (l *link) failed(now time.Time) {
 	l.again()
-	if l.failures++; l.failures >= handshakeTries {
-		l.notBefore = now.Add(handshakePause)
+	if l.failures++; l.failures > 1 { // one is a reader that was switched off and on
+		l.gate.SetTrouble(drivers.TroubleKey, true)
 	}
+	if l.failures >= setupTries {
+		l.notBefore = now.Add(setupPause)
+	}
+}
+
+// gateState is the state in the words of everybody else.
+func (l *link) gateState() drivers.GateState {
+	switch {
+	case l.failures > 1:
+		return drivers.GateRefused
+	case l.state == StateOnline:
+		return drivers.GateServing
+	}
+	return drivers.GateStarting
 }
 
 // ready reports whether the link may be given the line now, and if not, when.
 func (l *link) ready(now time.Time) (bool, time.Time) { return !now.Before(l.notBefore), l.notBefore }
 
+// leave orders what the reader is to show once the box is gone.
+func (l *link) leave() {
+	l.show.leaving = true
+	if !l.wait || !l.order {
+		l.orders = l.orders[:0]
+	}
+}
+
+// left reports whether a reader has nothing to be told any more after leave.
+func (l *link) left(now time.Time) bool {
+	return l.state != StateOnline || !l.wait && len(l.orders) == 0 && len(l.show.next(nil, now)) == 0
+}
+
 // next returns the bytes to send. They stay valid until the reply.
 func (l *link) next(now time.Time) []byte {
-	if l.wait {
+	switch {
+	case l.wait && l.order && l.orders[0].kind.ofAnswer() && !now.Before(l.until):
+		// The reader may have been deaf since: it must not open its gate to
+		// somebody else (GATE-07). Only a new start takes the frame back.
+		l.again()
+	case l.wait:
 		return l.out
+	case l.channel != nil && len(l.orders) == 0 && now.Sub(l.opened) >= sessionLife+time.Duration(l.address)*sessionSpread:
+		l.again()
 	}
+	l.expire(now)
 	f := &l.frame
 	*f = Frame{Address: l.address, CRC: true}
 	l.advance()
-	f.SQN = l.sqn
+	f.SQN, l.order = l.sqn, false
 	switch l.state {
 	case StateProbe:
 		f.Code, f.Data = CmdID, AppendRequest(nil)
@@ -150,19 +204,22 @@ func (l *link) next(now time.Time) []byte {
 
 // advance sets the SQN of a new command: 0 at a start, then 1, 2, 3, 1 …
 func (l *link) advance() {
-	switch {
-	case l.fresh:
+	if l.fresh {
 		l.sqn, l.fresh = 0, false
-	default:
-		l.sqn = l.sqn%3 + 1
+		return
 	}
+	l.sqn = NextSQN(l.sqn)
 }
 
 // command makes f the first order that waits, or a POLL.
 func (l *link) command(now time.Time, f *Frame) {
-	l.upkeep(now)
+	if len(l.orders) == 0 && !l.draining { // first hear what the reader has to say
+		l.orders = l.show.next(l.orders, now)
+	}
 	f.Code = CmdPOLL
-	if len(l.orders) > 0 {
+	l.told = len(l.orders) > 0 && (l.urgent || !l.told || l.show.leaving)
+	if l.told {
+		l.order = true
 		f.Code, f.Data = l.orders[0].code, l.orders[0].data[:l.orders[0].n]
 	}
 	if l.channel != nil {
@@ -170,40 +227,33 @@ func (l *link) command(now time.Time, f *Frame) {
 	}
 }
 
-// upkeep orders what is due without a tap: the lane's state, and the end of
-// what the reader cannot end itself.
-func (l *link) upkeep(now time.Time) {
-	if !l.restore.IsZero() && !now.Before(l.restore) {
-		if l.release {
-			var b [maxOrder]byte
-			l.orders = append(l.orders, pendingCommand{})
-			l.orders[len(l.orders)-1].set(CmdOUT, AppendOut(b[:0], Out{Control: OutOff}))
-		}
-		l.restore, l.release, l.showing = time.Time{}, false, false
-	}
-	if len(l.orders) == 0 && (!l.showing || l.shown != l.lane) {
-		l.orders = l.signals.laneOrders(l.orders, &l.caps, l.lane)
-		l.shown, l.showing = l.lane, true
+// expire drops what is left of an answer that nobody may act on any more.
+func (l *link) expire(now time.Time) {
+	if len(l.orders) > 0 && l.orders[0].kind.ofAnswer() && !now.Before(l.until) {
+		l.orders, l.urgent, l.ahead = l.orders[:0], false, 0
 	}
 }
 
 // answer orders what tells the reader an answer, before anything else.
-func (l *link) answer(now time.Time, purpose gateway.Purpose, a gateway.Answer) {
+func (l *link) answer(now time.Time, tap gateway.Tap, a gateway.Answer) {
 	if l.state != StateOnline {
 		return
 	}
-	var room [maxOrders]pendingCommand
-	orders := l.signals.answerOrders(room[:0], &l.caps, purpose, a)
+	l.lastTap, l.lastAnswer, l.resynced = tap, a, false
+	l.until = now.Add(a.TTL)
 	// An order that is out already stays where it is: its reply belongs to it.
 	keep := 0
-	if l.wait && len(l.orders) > 0 && l.code == l.orders[0].code {
+	if l.wait && l.order {
 		keep = 1
 	}
-	l.orders = append(l.orders[:keep], orders...)
-	l.urgent = len(orders) > 0
-	if !l.caps.TimedOutput() && a.Open || !l.caps.TimedLED() {
-		l.restore, l.release = now.Add(max(l.signals.Pass.Pulse, l.signals.For)), !l.caps.TimedOutput() && a.Open && l.caps.Outputs > 0
-	}
+	l.orders = l.show.answerOrders(l.orders[:keep], tap.Purpose, a)
+	l.urgent, l.ahead = len(l.orders) > keep, keep
+}
+
+// repeats reports whether a read is the last one once more: the reader does not
+// know that it has arrived (IMP-24).
+func (l *link) repeats(now time.Time, c gateway.Credential) bool {
+	return l.resynced && c.Readable() && c == l.lastTap.Credential && now.Before(l.until)
 }
 
 // take handles a frame from the reader's address. raw is the whole frame.
@@ -211,12 +261,14 @@ func (l *link) take(now time.Time, f *Frame, raw []byte) (out outcome, read *Rea
 	if !l.wait {
 		return outcomeNone, nil
 	}
-	if f.Code == ReplyBUSY && f.Block == 0 {
+	if f.Block == 0 && f.Code == ReplyBUSY {
 		l.notBefore = now.Add(busyPause)
 		return outcomeBusy, nil
 	}
 	if f.SQN != l.sqn {
-		if f.SQN == 0 { // the reader has restarted
+		// SQN 0: the reader has restarted. A refused SQN comes with the one that
+		// the reader expects, and would come again for every retry.
+		if f.SQN == 0 || isNAK(f, NAKSequence) {
 			l.again()
 			return outcomeGood, nil
 		}
@@ -224,10 +276,10 @@ func (l *link) take(now time.Time, f *Frame, raw []byte) (out outcome, read *Rea
 	}
 	if l.channel != nil {
 		if f.Block == 0 {
-			return l.inClear(f), nil
+			return l.inClear(now, f), nil
 		}
 		if err := l.channel.OpenReply(f, raw); err != nil {
-			l.again()
+			l.failed(now)
 			return outcomeGood, nil
 		}
 	}
@@ -235,17 +287,22 @@ func (l *link) take(now time.Time, f *Frame, raw []byte) (out outcome, read *Rea
 	return l.reply(now, f)
 }
 
+func isNAK(f *Frame, code NAKCode) bool {
+	n, err := ParseNAK(f.Data)
+	return f.Code == ReplyNAK && f.Block == 0 && err == nil && n.Code == code
+}
+
 // inClear handles a reply outside the session: only a refusal is legal, and the
 // end of the session where it says so.
-func (l *link) inClear(f *Frame) outcome {
+func (l *link) inClear(now time.Time, f *Frame) outcome {
 	if f.Code == ReplyNAK {
 		if n, err := ParseNAK(f.Data); err == nil && n.Code != NAKBlock && n.Code != NAKSecurity && n.Code != NAKSequence {
 			l.wait = false
-			l.done()
+			l.done(now, false)
 			return outcomeGood
 		}
 	}
-	l.again()
+	l.failed(now)
 	return outcomeGood
 }
 
@@ -266,10 +323,7 @@ func (l *link) reply(now time.Time, f *Frame) (outcome, *Read) {
 		if c, err := ParsePDCAP(f.Data); f.Code == ReplyPDCAP && err == nil {
 			l.caps = c
 		}
-		l.state = StateOnline
-		if l.key != nil {
-			l.state, l.fresh = StateChallenge, true
-		}
+		l.identified(now)
 	case StateChallenge:
 		if l.handshake.Accept(f, &l.scrypt) != nil {
 			l.failed(now)
@@ -282,10 +336,12 @@ func (l *link) reply(now time.Time, f *Frame) (outcome, *Read) {
 			l.failed(now)
 			break
 		}
-		l.channel, l.state, l.failures = channel, StateOnline, 0
+		l.channel, l.opened = channel, now
+		l.online(now)
 	case StateOnline:
-		if l.code != CmdPOLL {
-			l.done()
+		l.inService(now)
+		if l.order {
+			l.done(now, true)
 			return outcomeGood, nil
 		}
 		return l.report(f)
@@ -293,8 +349,30 @@ func (l *link) reply(now time.Time, f *Frame) (outcome, *Read) {
 	return outcomeGood, nil
 }
 
+// identified goes on once the reader has said what it can do, or that it cannot
+// say: the least is assumed then.
+func (l *link) identified(now time.Time) {
+	if l.key != nil {
+		l.state, l.fresh = StateChallenge, true
+		return
+	}
+	l.online(now)
+}
+
+func (l *link) online(now time.Time) {
+	l.state = StateOnline
+	l.draining = l.served.IsZero() || now.Sub(l.served) >= MaxReadAge
+}
+
+// inService notes a good reply in service, which is what ends a row of failures.
+func (l *link) inService(now time.Time) {
+	l.served, l.failures = now, 0
+	l.gate.SetTrouble(drivers.TroubleKey, false)
+}
+
 // refused handles a NAK to the command that was out.
 func (l *link) refused(now time.Time, f *Frame) {
+	l.gate.Counters.Refusals.Add(1)
 	n, err := ParseNAK(f.Data)
 	switch {
 	case err == nil && n.Code == NAKSequence:
@@ -302,45 +380,62 @@ func (l *link) refused(now time.Time, f *Frame) {
 	case l.state == StateChallenge || l.state == StateConfirm:
 		l.failed(now)
 	case err == nil && (n.Code == NAKSecurity || n.Code == NAKBlock):
-		// Without a key of ours there is nothing to be made of it: it stays
-		// where it is and is asked again.
-		l.again()
+		l.failed(now) // in clear: without a key of ours nothing is to be made of it
 	case l.state == StateProbe:
 		l.restart()
 	case l.state == StateIdentified:
-		l.state = StateOnline // it has no PDCAP: the least is assumed
-		if l.key != nil {
-			l.state, l.fresh = StateChallenge, true
-		}
+		l.identified(now)
 	default:
-		l.done() // an order it cannot do is not asked for again
+		l.inService(now)
+		l.done(now, false)
 	}
 }
 
-// done drops the order that was out.
-func (l *link) done() {
-	if len(l.orders) > 0 && l.code == l.orders[0].code {
-		l.orders = append(l.orders[:0], l.orders[1:]...)
+// done ends the order that was out.
+func (l *link) done(now time.Time, obeyed bool) {
+	if !l.order || len(l.orders) == 0 {
+		return
 	}
-	// Only what the rider waits for is urgent: the gate, else the first sign.
-	l.urgent = false
+	l.order = false
+	l.show.done(now, &l.orders[0], obeyed)
+	l.orders = append(l.orders[:0], l.orders[1:]...)
+	switch {
+	case l.ahead > 0:
+		l.ahead--
+	case obeyed || len(l.orders) == 0:
+		// Only what the rider waits for is urgent: the gate, else the first sign.
+		l.urgent = false
+	}
 }
 
 // report handles the reply to a POLL.
 func (l *link) report(f *Frame) (outcome, *Read) {
+	l.read = Read{}
+	presented := false
 	switch f.Code {
-	case ReplyACK:
-		return outcomeGood, nil
 	case ReplyRAW:
+		presented = true // where it cannot be parsed, nobody knows what (R25)
 		if r, err := ParseRead(f.Data); err == nil {
-			return outcomeEvent, &r
+			l.read = r
 		}
-		return outcomeEvent, &Read{} // something was presented, nobody knows what (R25)
 	case ReplyFMT:
-		if r, err := ParseFormatted(f.Data); err == nil && !r.Backward {
-			return outcomeEvent, &Read{Bits: 8 * len(r.Characters), Data: r.Characters}
+		presented = true
+		if r, err := ParseFormatted(f.Data); err == nil {
+			l.read = r.read()
 		}
-		return outcomeEvent, &Read{}
+	case ReplyLSTATR:
+		if s, err := ParseLocalStatus(f.Data); err == nil {
+			l.gate.SetTrouble(drivers.TroubleTamper, s.Tamper)
+			l.gate.SetTrouble(drivers.TroublePower, s.Power)
+		}
 	}
-	return outcomeGood, nil
+	switch {
+	case !presented:
+		l.draining = false
+		return outcomeGood, nil
+	case l.draining:
+		l.gate.Counters.Stale.Add(1)
+		return outcomeEvent, nil
+	}
+	return outcomeEvent, &l.read
 }

@@ -3,6 +3,7 @@ package osdp
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"gateline/gateway"
 )
@@ -17,9 +18,14 @@ const (
 	ReadChip ReadAs = 2
 	// ReadRide: ASCII digits, eight bits each, of a ride-code account.
 	ReadRide ReadAs = 3
+	// ReadTUnionASCII: ASCII digits, eight bits each, of a T-Union number.
+	ReadTUnionASCII ReadAs = 4
 )
 
-var readNames = [...]string{ReadTUnion: "tunion_bcd", ReadChip: "chip", ReadRide: "ride_ascii"}
+var readNames = [...]string{ReadTUnion: "tunion_bcd", ReadChip: "chip", ReadRide: "ride_ascii", ReadTUnionASCII: "tunion_ascii"}
+
+// ReadNames returns the names in a configuration.
+func ReadNames() []string { return readNames[1:] }
 
 // String returns the name in a configuration.
 func (r ReadAs) String() string {
@@ -37,7 +43,7 @@ func (r *ReadAs) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%.40q is not one of tunion_bcd, chip, ride_ascii", text)
+	return fmt.Errorf("%.40q is not one of %s", text, strings.Join(ReadNames(), ", "))
 }
 
 // ReadRule says what a read of so many bits is.
@@ -46,6 +52,9 @@ type ReadRule struct {
 	// only ride codes have.
 	Bits int
 	As   ReadAs
+	// Formatted: the rule is for reads that come as characters (FMT), which the
+	// standard leaves ill defined and a line has to ask for.
+	Formatted bool
 }
 
 // ReadMap turns what readers read into credentials: the first rule that fits
@@ -55,7 +64,7 @@ type ReadMap []ReadRule
 // DefaultReadMap is 80 bits of a T-Union number, 64 of a chip number, anything
 // else a ride-code account.
 func DefaultReadMap() ReadMap {
-	return ReadMap{{80, ReadTUnion}, {64, ReadChip}, {0, ReadRide}}
+	return ReadMap{{Bits: 80, As: ReadTUnion}, {Bits: 64, As: ReadChip}, {As: ReadRide}}
 }
 
 // Validate reports every rule that cannot be.
@@ -65,20 +74,11 @@ func (m ReadMap) Validate() error {
 		faults = append(faults, errors.New("a map of reads without a rule: every rider would go to the manual lane"))
 	}
 	for i, r := range m {
-		switch {
-		case r.As == ReadTUnion && (r.Bits == 76 || r.Bits == 80), r.As == ReadChip && r.Bits == 64,
-			r.As == ReadRide && (r.Bits == 0 || r.Bits%8 == 0 && r.Bits > 8*gateway.RideIssuerDigits && r.Bits <= 8*gateway.MaxDigits):
-		case r.As == ReadTUnion:
-			faults = append(faults, fmt.Errorf("rule %d: tunion_bcd has 76 or 80 bits, not %d", i+1, r.Bits))
-		case r.As == ReadChip:
-			faults = append(faults, fmt.Errorf("rule %d: chip has 64 bits, not %d", i+1, r.Bits))
-		case r.As == ReadRide:
-			faults = append(faults, fmt.Errorf("rule %d: ride_ascii has 8 bits a digit, %d to %d digits, not %d bits", i+1, gateway.RideIssuerDigits+1, gateway.MaxDigits, r.Bits))
-		default:
-			faults = append(faults, fmt.Errorf("rule %d: as is missing", i+1))
+		if err := r.validate(); err != nil {
+			faults = append(faults, fmt.Errorf("rule %d: %w", i+1, err))
 		}
 		for j, other := range m[:i] {
-			if other.Bits == r.Bits {
+			if other.Bits == r.Bits && other.Formatted == r.Formatted {
 				faults = append(faults, fmt.Errorf("rule %d: rule %d takes %d bits already", i+1, j+1, r.Bits))
 			}
 		}
@@ -86,16 +86,47 @@ func (m ReadMap) Validate() error {
 	return errors.Join(faults...)
 }
 
+func (r ReadRule) validate() error {
+	var lengths string
+	fits := false
+	switch r.As {
+	case ReadTUnion:
+		lengths, fits = "76 or 80 bits", r.Bits == 76 || r.Bits == 80
+	case ReadTUnionASCII:
+		lengths, fits = "152 or 160 bits", r.Bits == 152 || r.Bits == 160
+	case ReadChip:
+		lengths, fits = "64 bits", r.Bits == 64
+	case ReadRide:
+		lengths = fmt.Sprintf("8 bits a digit, %d to %d digits", gateway.RideIssuerDigits+1, gateway.MaxDigits)
+		fits = r.Bits == 0 || r.Bits%8 == 0 && r.Bits > 8*gateway.RideIssuerDigits && r.Bits <= 8*gateway.MaxDigits
+	default:
+		return errors.New("as is missing")
+	}
+	switch {
+	case !fits:
+		return fmt.Errorf("%s has %s, not %d", r.As, lengths, r.Bits)
+	case r.Formatted && !r.As.ascii():
+		return fmt.Errorf("%s is not made of characters: formatted goes with tunion_ascii and ride_ascii", r.As)
+	}
+	return nil
+}
+
+// ascii reports whether digits come as characters.
+func (r ReadAs) ascii() bool { return r == ReadRide || r == ReadTUnionASCII }
+
 // Credential returns what was read, the zero Credential where no rule fits or
 // the digits are not of the scheme (R25).
 func (m ReadMap) Credential(r Read) gateway.Credential {
 	for _, rule := range m {
-		if rule.Bits != r.Bits && rule.Bits != 0 {
+		if rule.Bits != r.Bits && rule.Bits != 0 || rule.Formatted != r.Formatted {
 			continue
 		}
 		var store [gateway.MaxDigits]byte
 		digits, scheme := store[:0], gateway.SchemeRide
-		if rule.As == ReadRide {
+		if rule.As == ReadTUnion || rule.As == ReadTUnionASCII {
+			scheme = gateway.SchemeTUnion
+		}
+		if rule.As.ascii() {
 			if r.Bits%8 != 0 || r.Bits/8 > len(store) {
 				return gateway.Credential{}
 			}
@@ -104,7 +135,7 @@ func (m ReadMap) Credential(r Read) gateway.Credential {
 			for i := range r.Bits / 4 {
 				digits = append(digits, "0123456789ABCDEF"[r.Data[i/2]>>(4*(1-i%2))&0x0f])
 			}
-			if scheme = gateway.SchemeTUnion; rule.As == ReadChip {
+			if rule.As == ReadChip {
 				scheme = gateway.SchemeChip
 			}
 		}

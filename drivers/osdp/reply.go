@@ -3,6 +3,7 @@ package osdp
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 const (
@@ -110,6 +111,9 @@ type Read struct {
 	// Data holds the bits from the most significant bit of the first byte on;
 	// what the last byte has more means nothing. It points into what was parsed.
 	Data []byte
+	// Formatted says that it came as the characters of FMT, not as the bits of
+	// RAW.
+	Formatted bool
 }
 
 // Format hides the read, whatever the verb.
@@ -145,6 +149,17 @@ type Formatted struct {
 
 // Format hides the read, whatever the verb.
 func (r Formatted) Format(f fmt.State, _ rune) { hide(f, "read") }
+
+// read returns the characters in the order in which they stand on the card,
+// eight bits each.
+func (r *Formatted) read() Read {
+	c := r.Characters
+	if r.Backward {
+		c = slices.Clone(c)
+		slices.Reverse(c)
+	}
+	return Read{Reader: r.Reader, Bits: 8 * len(c), Data: c, Formatted: true}
+}
 
 // AppendFormatted appends the data of FMT; at most 255 characters go.
 func AppendFormatted(b []byte, r *Formatted) []byte {

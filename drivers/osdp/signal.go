@@ -1,115 +1,176 @@
 package osdp
 
 import (
+	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"gateline/gateway"
 )
 
-// Signal is what a reader shows for an answer.
+// Light is what an LED shows: a colour, steady or blinking. The zero Light is
+// dark.
+type Light struct {
+	Color    Color
+	Blinking bool
+}
+
+var colorNames = [...]string{"off", "red", "green", "amber", "blue", "magenta", "cyan", "white"}
+
+const blinking = " blinking"
+
+// String returns the light's name in a configuration, for instance "amber" or
+// "amber blinking".
+func (l Light) String() string {
+	if int(l.Color) >= len(colorNames) {
+		return "invalid"
+	}
+	if l.Blinking {
+		return colorNames[l.Color] + blinking
+	}
+	return colorNames[l.Color]
+}
+
+// UnmarshalText reads the light's name in a configuration.
+func (l *Light) UnmarshalText(text []byte) error {
+	name, blinks := strings.CutSuffix(string(text), blinking)
+	for c, known := range colorNames {
+		if name == known && !(blinks && Color(c) == Black) {
+			*l = Light{Color(c), blinks}
+			return nil
+		}
+	}
+	return fmt.Errorf("%.40q is not one of %s, with or without %q behind", text, strings.Join(colorNames[:], ", "), blinking[1:])
+}
+
+// Signal is what a reader shows for an answer. Whether the gate opens is not
+// its to say: that is in the answer.
 type Signal struct {
-	// Pulse is how long output 0, the gate, is on; 0 = it is not touched.
-	Pulse time.Duration
-	Color Color
+	Light Light
 	Beeps byte
-	// Text is ASCII; empty = none.
+	// Text is printable ASCII of at most MaxText characters; empty = none.
 	Text string
 }
 
-// Signals is what a reader shows, by verdict. Reasons are never shown (PRV-05).
+// Standing is what a reader shows between taps.
+type Standing struct {
+	Light Light
+	Text  string // as in Signal
+}
+
+// Signals is what a reader shows, and which of its parts it is shown with.
+// Reasons are never shown (PRV-05). What a reader cannot do by its PDCAP is
+// left out or replaced by what comes nearest; a refusal never looks like the
+// manual lane.
 type Signals struct {
-	Pass, Refuse, Manual, TopUp Signal
+	// Output opens the gate, for Pulse; LED is the one that shows. Both count
+	// from 0.
+	Output, LED byte
+	Pulse       time.Duration
 	// For is how long light and text of an answer last.
 	For time.Duration
-	// What the reader shows between taps.
-	Auto, ManualLane, Open Color
+
+	Pass, Refuse, Manual, TopUp Signal
+	// Closed is Manual while the station or the gate is switched to manual.
+	Closed Signal
+
+	// What stands between taps: riders tap, go to the staff, or walk through an
+	// open gate; the box has been stopped; the reader has lost the box. The last
+	// a reader shows by itself, so it needs an LED that can time its states.
+	Auto, ManualLane, Open, OutOfService, LinkLost Standing
 }
+
+// Bounds of Signals.
+const (
+	MaxPulse = 10 * time.Second
+	// MaxFor is the longest time of an answer's light and text.
+	MaxFor   = 10 * time.Second
+	MaxBeeps = 9
+)
 
 // DefaultSignals opens the gate for a second and shows the public texts.
 func DefaultSignals() Signals {
 	texts := gateway.DefaultTexts()
 	return Signals{
-		Pass:   Signal{Pulse: time.Second, Color: Green, Beeps: 1},
-		Refuse: Signal{Color: Red, Beeps: 3, Text: texts.Refuse.EN},
-		Manual: Signal{Color: Amber, Beeps: 2, Text: texts.NotFound.EN},
-		TopUp:  Signal{Color: Amber, Beeps: 2, Text: "Upgrade the card first"},
-		For:    2 * time.Second,
-		Auto:   Blue, ManualLane: Amber, Open: Green,
+		Pulse: time.Second, For: 2 * time.Second,
+		Pass:   Signal{Light: Light{Color: Green}, Beeps: 1},
+		Refuse: Signal{Light: Light{Color: Red}, Beeps: 3, Text: texts.Refuse.EN},
+		Manual: Signal{Light: Light{Color: Amber}, Beeps: 2, Text: texts.NotFound.EN},
+		TopUp:  Signal{Light: Light{Color: Amber}, Beeps: 2, Text: "Upgrade the card first"},
+		Closed: Signal{Light: Light{Color: Amber}, Beeps: 2, Text: texts.Manual.EN},
+
+		Auto:         Standing{Light: Light{Color: Blue}},
+		ManualLane:   Standing{Light: Light{Color: Amber}, Text: texts.Manual.EN},
+		Open:         Standing{Light: Light{Color: Green}},
+		OutOfService: Standing{Light: Light{Color: Red, Blinking: true}, Text: "Out of service"},
+		LinkLost:     Standing{Light: Light{Color: Amber, Blinking: true}},
 	}
 }
 
-// pendingCommand is one command for a reader.
-type pendingCommand struct {
-	code byte
-	data [maxOrder]byte
-	n    int
+// Validate reports every fault, each as "name: what is wrong".
+func (s *Signals) Validate() error {
+	var faults []error
+	fault := func(name, format string, args ...any) {
+		faults = append(faults, fmt.Errorf(name+": "+format, args...))
+	}
+	if s.Pulse < Tick || s.Pulse > MaxPulse {
+		fault("pulse", "%v is not between %v and %v", s.Pulse, Tick, MaxPulse)
+	}
+	if s.For < time.Second || s.For > MaxFor {
+		fault("for", "%v is not between 1s and %v", s.For, MaxFor)
+	}
+	text := func(name, text string) {
+		if len(text) > MaxText || strings.ContainsFunc(text, func(r rune) bool { return r > 0x7f || !printable(byte(r)) }) {
+			fault(name, "text is not at most %d characters of printable ASCII, which is all that a reader can show", MaxText)
+		}
+	}
+	for _, t := range []struct {
+		name   string
+		signal *Signal
+	}{{"pass", &s.Pass}, {"refuse", &s.Refuse}, {"manual", &s.Manual}, {"topup", &s.TopUp}, {"closed", &s.Closed}} {
+		text(t.name, t.signal.Text)
+		if t.signal.Beeps > MaxBeeps {
+			fault(t.name, "%d beeps, at most %d", t.signal.Beeps, MaxBeeps)
+		}
+	}
+	for _, t := range []struct {
+		name     string
+		standing *Standing
+	}{{"auto", &s.Auto}, {"manual_lane", &s.ManualLane}, {"open", &s.Open}, {"out_of_service", &s.OutOfService}, {"link_lost", &s.LinkLost}} {
+		text(t.name, t.standing.Text)
+	}
+	if s.LinkLost.Text != "" {
+		fault("link_lost", "a reader that has lost the box can show a light by itself and no text: leave it out")
+	}
+	if s.Refuse.Light == s.Manual.Light || s.Refuse.Light == s.Closed.Light || s.Refuse.Light == s.TopUp.Light {
+		fault("refuse", "its light is that of the manual lane: nobody may be taken for refused who is not")
+	}
+	return errors.Join(faults...)
 }
 
-// maxOrder is the longest data of an order in bytes: a text of MaxText
-// characters.
-const maxOrder = 48
-
-func (o *pendingCommand) set(code byte, data []byte) {
-	o.code, o.n = code, copy(o.data[:], data)
-}
-
-// answerOrders appends what tells a reader its answer, in the order of effect:
-// the gate opens first, then light, sound and text, as far as it can.
-func (s *Signals) answerOrders(orders []pendingCommand, c *Capabilities, purpose gateway.Purpose, a gateway.Answer) []pendingCommand {
-	signal := &s.Manual
+// of returns the signal for an answer.
+func (s *Signals) of(purpose gateway.Purpose, a gateway.Answer) *Signal {
 	switch {
 	case a.Verdict == gateway.VerdictPass:
-		signal = &s.Pass
+		return &s.Pass
 	case a.Verdict == gateway.VerdictRefuse:
-		signal = &s.Refuse
+		return &s.Refuse
 	case purpose == gateway.PurposeTopUp:
-		signal = &s.TopUp
+		return &s.TopUp
+	case a.Reason == gateway.R26:
+		return &s.Closed
 	}
-	text := signal.Text
-	if a.Verdict == gateway.VerdictManual && a.Reason == gateway.R26 {
-		text = gateway.DefaultTexts().Manual.EN
-	}
-	var b [maxOrder]byte
-	add := func(code byte, data []byte) {
-		orders = append(orders, pendingCommand{})
-		orders[len(orders)-1].set(code, data)
-	}
-	if a.Open && c.Outputs > 0 && s.Pass.Pulse > 0 {
-		control := OutPulseOn
-		if !c.TimedOutput() {
-			control = OutOn // the link switches it off again
-		}
-		add(CmdOUT, AppendOut(b[:0], Out{Control: control, Time: s.Pass.Pulse}))
-	}
-	switch {
-	case c.TimedLED():
-		add(CmdLED, AppendLED(b[:0], LED{Temp: TempSet, TempBlink: Steady(signal.Color), TempTime: s.For}))
-	case c.LEDs > 0 && c.LEDLevel > 0:
-		add(CmdLED, AppendLED(b[:0], LED{Perm: PermSet, PermBlink: Steady(signal.Color)})) // the link shows the lane again
-	}
-	if c.Sound() && signal.Beeps > 0 {
-		add(CmdBUZ, AppendBuz(b[:0], Buz{Tone: ToneDefault, On: Tick, Off: Tick, Count: signal.Beeps}))
-	}
-	if c.Text() && text != "" {
-		add(CmdTEXT, AppendText(b[:0], &Text{Mode: TextTemporary, Time: s.For, Row: 1, Column: 1, Characters: text}))
-	}
-	return orders
+	return &s.Manual
 }
 
-// laneOrders appends what a reader shows between taps.
-func (s *Signals) laneOrders(orders []pendingCommand, c *Capabilities, lane gateway.Lane) []pendingCommand {
-	if c.LEDs == 0 || c.LEDLevel == 0 {
-		return orders
-	}
-	color := s.ManualLane
+// in returns what stands while the lane is so.
+func (s *Signals) in(lane gateway.Lane) *Standing {
 	switch lane {
 	case gateway.LaneAuto:
-		color = s.Auto
+		return &s.Auto
 	case gateway.LaneOpen:
-		color = s.Open
+		return &s.Open
 	}
-	var b [maxOrder]byte
-	orders = append(orders, pendingCommand{})
-	orders[len(orders)-1].set(CmdLED, AppendLED(b[:0], LED{Perm: PermSet, PermBlink: Steady(color)}))
-	return orders
+	return &s.ManualLane
 }

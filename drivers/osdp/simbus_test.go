@@ -220,7 +220,8 @@ func (b *simBus) shown(address uint8, s Show) {
 	if b.onShown != nil {
 		b.onShown(address, s)
 	}
-	sign := s.Code == CmdOUT || s.Code == CmdLED && s.LED.Temp == TempSet
+	sign := s.Code == CmdOUT && s.Out.Control == OutPulseOn ||
+		s.Code == CmdLED && s.LED.Temp == TempSet && s.LED.TempTime == DefaultSignals().For
 	if at, ok := b.tapped[address]; ok && sign {
 		b.waits = append(b.waits, b.now.Sub(at))
 		delete(b.tapped, address)
@@ -258,7 +259,7 @@ func TestTapAtAReader(t *testing.T) {
 	b := newSimBus(t, 2, 4, 115200, true, time.Millisecond)
 	var codes []byte
 	b.onShown = func(address uint8, s Show) {
-		if address == 2 && (s.Code != CmdLED || s.LED.Temp == TempSet) {
+		if address == 2 && len(b.tapped)+len(b.waits) > 0 {
 			codes = append(codes, s.Code)
 		}
 	}
@@ -268,7 +269,7 @@ func TestTapAtAReader(t *testing.T) {
 		return gateway.Answer{Verdict: gateway.VerdictPass, Open: true, TTL: time.Second}
 	}
 	b.present(2, simStart.Add(time.Second), someCard)
-	b.until(simStart.Add(2 * time.Second))
+	b.until(simStart.Add(1500 * time.Millisecond))
 	want, err := gateway.ParsePrinted("3104770012345678901")
 	if err != nil {
 		t.Fatal(err)
@@ -432,7 +433,7 @@ func TestNoise(t *testing.T) {
 	b.until(simStart.Add(3 * time.Second))
 	at, shown := b.now, 0
 	b.onShown = func(_ uint8, s Show) {
-		if s.Code == CmdOUT {
+		if s.Code == CmdOUT && s.Out.Control == OutPulseOn {
 			shown++
 		}
 	}
@@ -517,8 +518,9 @@ func TestReadMap(t *testing.T) {
 		}
 	}
 	for name, bad := range map[string]ReadMap{
-		"none": {}, "short card": {{20, ReadTUnion}}, "long chip": {{80, ReadChip}}, "odd ride": {{12, ReadRide}},
-		"issuer only": {{32, ReadRide}}, "twice": {{80, ReadTUnion}, {80, ReadTUnion}}, "as nothing": {{80, 0}},
+		"none": {}, "short card": {{Bits: 20, As: ReadTUnion}}, "long chip": {{Bits: 80, As: ReadChip}}, "odd ride": {{Bits: 12, As: ReadRide}},
+		"issuer only": {{Bits: 32, As: ReadRide}}, "twice": {{Bits: 80, As: ReadTUnion}, {Bits: 80, As: ReadTUnion}}, "as nothing": {{Bits: 80}},
+		"characters of a chip": {{Bits: 64, As: ReadChip, Formatted: true}},
 	} {
 		if bad.Validate() == nil {
 			t.Errorf("%s: accepted", name)
