@@ -205,12 +205,12 @@ func (b *Bus) Timeout(i int) time.Duration {
 
 // Answered notes a good answer of device i. took is the time from the last
 // byte of the question to the first of the answer; event says that the device
-// had something to say. It still has its turn where it was only told something:
-// what it has to say must not wait for another round.
-func (b *Bus) Answered(i int, now time.Time, took time.Duration, event, told bool) {
+// had something to say, more that its turn is not over, because it is to be told
+// something.
+func (b *Bus) Answered(i int, now time.Time, took time.Duration, event, more bool) {
 	d := &b.devices[i]
 	d.started = now
-	if !told {
+	if !more {
 		d.asked = now
 	}
 	d.misses, d.offline, d.pause = 0, false, 0

@@ -77,14 +77,14 @@ func TestUrgentGoesFirst(t *testing.T) {
 	}
 }
 
-// A device that was only told something keeps its turn.
-func TestToldIsNotAsked(t *testing.T) {
+// A device whose turn is not over has the next one too.
+func TestTurnGoesOn(t *testing.T) {
 	l := newLine(115200, ms, ms, ms, ms)
 	l.until(start.Add(time.Second))
 	i, _ := l.Next(l.now)
 	l.Answered(i, l.now, ms, false, true)
 	if again := l.turn(); again != i {
-		t.Errorf("device %d was told something, then it was the turn of %d", i, again)
+		t.Errorf("in the turn of device %d device %d is addressed", i, again)
 	}
 	if again := l.turn(); again == i {
 		t.Error("it had two turns in a row")

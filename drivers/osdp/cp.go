@@ -42,11 +42,16 @@ const (
 	// lampShare is the part of a line's time that renewing all of them may take;
 	// on a slow line with many readers they last longer for it.
 	lampLeast = 10 * time.Second
-	lampShare = 20
+	lampShare = 30
 	// lampBytes and lampTurn are what renewing one costs: a command and its ACK
 	// in Secure Channel, and a reader's turnaround.
 	lampBytes = 47
 	lampTurn  = 4 * time.Millisecond
+	// lampSpace is how many questions at least lie between two renewals.
+	lampSpace = 16
+	// signsRest is how long after an answer's signs its reader is told of the
+	// lane, at the latest.
+	signsRest = 500 * time.Millisecond
 )
 
 // CP is the box's end of a line of readers, a drivers.Session: it asks, one
@@ -67,6 +72,12 @@ type CP struct {
 	firstByte time.Time // when the answer began; zero = not yet
 	free      time.Time // the line may be used from then on
 	leaving   bool
+	// polls is how many questions there were since something was told, signsEnd
+	// when the signs of the last answer are over and the lane is shown again:
+	// lights are renewed apart from that and from each other, so that no round
+	// is much longer than another.
+	polls    int
+	signsEnd time.Time
 
 	taps   []gateway.Tap
 	number uint16 // of the last tap
@@ -159,6 +170,7 @@ func (c *CP) Answer(now time.Time, tap gateway.Tap, a gateway.Answer) {
 	if i := c.indexOf[tap.Gate]; i >= 0 {
 		c.links[i].answer(now, tap, a)
 		c.bus.SetUrgent(i, c.links[i].urgent, now)
+		c.signsEnd = now.Add(c.cfg.Devices[i].Signals.For + signsRest)
 	}
 }
 
@@ -243,7 +255,7 @@ func (c *CP) stranger(f *Frame) {
 func (c *CP) answered(now time.Time, f *Frame, raw []byte) {
 	i := c.asked
 	l := c.links[i]
-	before, told := l.failures, l.order
+	before := l.failures
 	out, read := l.take(now, f, raw)
 	if out == outcomeNone {
 		return // the right answer may still come
@@ -251,13 +263,16 @@ func (c *CP) answered(now time.Time, f *Frame, raw []byte) {
 	if l.failures > before {
 		c.cfg.Counters.Unproven.Add(1)
 	}
-	c.bus.Answered(i, now, max(c.firstByte.Sub(c.sentAt), 0), out == outcomeEvent, told)
+	room := c.polls >= max(len(c.links), lampSpace) && now.After(c.signsEnd)
+	more := out == outcomeGood && l.goesOn(now, room)
+	c.bus.Answered(i, now, max(c.firstByte.Sub(c.sentAt), 0), out == outcomeEvent, more)
 	c.bus.SetUrgent(i, l.urgent, now)
 	if c.doubles.clean(i) {
 		c.noteDoubles()
 	}
 	c.finish(now)
 	c.noteState(i)
+	l.missed = 0
 	l.gate.MarkHeard(now, l.gateState())
 	l.gate.NoteRoundTrip(now.Sub(c.askedAt))
 	if read == nil {
@@ -302,8 +317,10 @@ func (c *CP) expire(now time.Time) {
 		c.doubles.damaged(i)
 		c.noteDoubles()
 	}
-	if c.bus.Missed(i, now) {
-		c.links[i].restart()
+	l := c.links[i]
+	l.missed++
+	if c.bus.Missed(i, now) || c.leaving && l.missed > 1 {
+		l.restart()
 		c.bus.SetUrgent(i, false, now)
 	}
 	c.finish(now)
@@ -358,6 +375,9 @@ func (c *CP) ask(now time.Time) (send []byte, wake time.Time) {
 	}
 	l := c.links[i]
 	send = l.next(now)
+	if c.polls++; l.order {
+		c.polls = 0
+	}
 	c.bus.SetUrgent(i, l.urgent, now)
 	l.gate.Counters.Asked.Add(1)
 	c.asked, c.askedAt = i, now

@@ -65,8 +65,10 @@ type link struct {
 	out   []byte // the command that is out, as sent; a retry is these bytes
 	code  byte   // its code
 	order bool   // it is orders[0]
-	told  bool   // the one before it was an order: a POLL comes between two, or what waits at the reader would wait longer
+	more  bool   // an order follows in the same turn
 	wait  bool   // it has not been answered yet
+
+	missed int // answers in a row that did not come
 
 	handshake *CPHandshake
 	scrypt    Frame
@@ -125,7 +127,7 @@ func (l *link) again() {
 }
 
 func (l *link) resync() {
-	l.fresh, l.wait, l.resynced = true, false, true
+	l.fresh, l.wait, l.more, l.resynced = true, false, false, true
 	l.handshake, l.channel = nil, nil
 	l.show.forget()
 }
@@ -165,7 +167,7 @@ func (l *link) leave() {
 
 // left reports whether a reader has nothing to be told any more after leave.
 func (l *link) left(now time.Time) bool {
-	return l.state != StateOnline || !l.wait && len(l.orders) == 0 && len(l.show.next(nil, now)) == 0
+	return l.state != StateOnline || !l.wait && len(l.orders) == 0 && len(l.show.next(nil, now, false)) == 0
 }
 
 // next returns the bytes to send. They stay valid until the reply.
@@ -211,20 +213,35 @@ func (l *link) advance() {
 	l.sqn = NextSQN(l.sqn)
 }
 
-// command makes f the first order that waits, or a POLL.
+// command makes f a POLL or, where a rider waits for it or after a POLL, the
+// first order: what a reader has to say comes before what it is told.
 func (l *link) command(now time.Time, f *Frame) {
-	if len(l.orders) == 0 && !l.draining { // first hear what the reader has to say
-		l.orders = l.show.next(l.orders, now)
+	if l.show.leaving && len(l.orders) == 0 {
+		l.orders = l.show.next(l.orders, now, false)
 	}
 	f.Code = CmdPOLL
-	l.told = len(l.orders) > 0 && (l.urgent || !l.told || l.show.leaving)
-	if l.told {
+	if len(l.orders) > 0 && (l.urgent || l.more || l.show.leaving) {
 		l.order = true
 		f.Code, f.Data = l.orders[0].code, l.orders[0].data[:l.orders[0].n]
 	}
+	l.more = false
 	if l.channel != nil {
 		l.channel.SealCommand(f)
 	}
+}
+
+// goesOn reports whether an order follows the POLL that was just answered: one
+// in a turn, so that nobody else waits much longer. room says that the line has
+// time for what could wait.
+func (l *link) goesOn(now time.Time, room bool) bool {
+	if l.state != StateOnline || l.code != CmdPOLL || l.draining {
+		return false // first the reader has its say
+	}
+	if l.expire(now); len(l.orders) == 0 {
+		l.orders = l.show.next(l.orders, now, room)
+	}
+	l.more = len(l.orders) > 0
+	return l.more
 }
 
 // expire drops what is left of an answer that nobody may act on any more.

@@ -122,8 +122,9 @@ func (d *display) hasOutput() bool { return d.caps.Outputs > d.signals.Output }
 func (d *display) hasLED() bool    { return d.caps.LEDs > d.signals.LED && d.caps.LEDLevel > 0 }
 
 // next appends the one thing that is due without a tap, if there is any: the
-// gate first, then the light and the text between taps.
-func (d *display) next(orders []pendingCommand, now time.Time) []pendingCommand {
+// gate first, then the light and the text between taps. A light that only has
+// to be renewed waits until there is room for it.
+func (d *display) next(orders []pendingCommand, now time.Time, room bool) []pendingCommand {
 	var b [maxOrder]byte
 	open := d.lane == gateway.LaneOpen
 	switch {
@@ -133,7 +134,7 @@ func (d *display) next(orders []pendingCommand, now time.Time) []pendingCommand 
 		return d.append(orders, orderRelease, CmdOUT, AppendOut(b[:0], Out{Number: d.signals.Output, Control: d.doorControl(open)}))
 	case now.Before(d.quiet) && !d.leaving:
 		return orders
-	case d.hasLED() && (!d.lit || d.litLane != d.lane || d.litOut != d.leaving || !d.relight.IsZero() && !now.Before(d.relight)):
+	case d.hasLED() && (!d.lit || d.litLane != d.lane || d.litOut != d.leaving || d.fades(now, room)):
 		return d.append(orders, orderLight, CmdLED, AppendLED(b[:0], d.laneLED()))
 	case d.caps.Text() && (!d.texted || d.textLane != d.lane || d.textOut != d.leaving):
 		text := d.standing().Text
@@ -143,6 +144,15 @@ func (d *display) next(orders []pendingCommand, now time.Time) []pendingCommand 
 		return d.append(orders, orderText, CmdTEXT, AppendText(b[:0], &Text{Mode: TextPermanent, Row: 1, Column: 1, Characters: text}))
 	}
 	return orders
+}
+
+// fades reports whether the lane's light is to be renewed: once it has burnt half
+// its time and there is room, and without room when a quarter is left.
+func (d *display) fades(now time.Time, room bool) bool {
+	if !room {
+		now = now.Add(-d.lampFor / 4)
+	}
+	return !d.relight.IsZero() && !now.Before(d.relight)
 }
 
 // doorControl: a pulse that runs for somebody is let run to its end.

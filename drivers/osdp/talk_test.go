@@ -66,16 +66,21 @@ func (k *talk) wire(raw []byte, what string) Frame {
 	if err != nil {
 		k.t.Fatalf("the PD answers % X: %v", k.got, err)
 	}
-	fmt.Fprintf(&k.text, "< % X   %s\n", k.got, k.describe(&f))
+	fmt.Fprintf(&k.text, "< % X   %s\n", k.got, describe(&f))
 	return f
 }
 
-func (k *talk) describe(f *Frame) string {
-	text := fmt.Sprintf("%s sqn %d", ReplyName(f.Code), f.SQN)
+// describe says what a frame is. Replies and commands share codes.
+func describe(f *Frame) string {
+	name := CommandName
+	if f.Reply {
+		name = ReplyName
+	}
+	text := fmt.Sprintf("%s sqn %d", name(f.Code), f.SQN)
 	switch {
 	case f.Block != 0:
 		return fmt.Sprintf("%s, block %02X", text, byte(f.Block))
-	case f.Code == ReplyNAK:
+	case f.Reply && f.Code == ReplyNAK:
 		return fmt.Sprintf("%s: %v", text, NAKCode(f.Data[0]))
 	}
 	return text
@@ -91,11 +96,7 @@ func (k *talk) say(sqn, code byte, data ...byte) Frame {
 
 func (k *talk) send(f *Frame) Frame {
 	k.t.Helper()
-	text := fmt.Sprintf("%s sqn %d", CommandName(f.Code), f.SQN)
-	if f.Block != 0 {
-		text += fmt.Sprintf(", block %02X", byte(f.Block))
-	}
-	return k.wire(AppendFrame(nil, f), text)
+	return k.wire(AppendFrame(nil, f), describe(f))
 }
 
 // secure sends a command of the session and opens the answer.
@@ -165,21 +166,27 @@ func (k *talk) wantNAK(f Frame, sqn byte, reason NAKCode) {
 
 func (k *talk) golden(name string) {
 	k.t.Helper()
+	compareGolden(k.t, name, k.text.Bytes())
+}
+
+// compareGolden compares a transcript with the one in testdata.
+func compareGolden(t testing.TB, name string, text []byte) {
+	t.Helper()
 	path := filepath.Join("testdata", name+".txt")
 	if *updateGolden {
-		if err := os.WriteFile(path, k.text.Bytes(), 0o644); err != nil {
-			k.t.Fatal(err)
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			t.Fatal(err)
 		}
 		return
 	}
 	want, err := os.ReadFile(path)
 	if err != nil {
-		k.t.Fatal(err)
+		t.Fatal(err)
 	}
-	got, old := bytes.Split(k.text.Bytes(), []byte("\n")), bytes.Split(want, []byte("\n"))
+	got, old := bytes.Split(text, []byte("\n")), bytes.Split(want, []byte("\n"))
 	for i := range max(len(got), len(old)) {
 		if i >= len(got) || i >= len(old) || !bytes.Equal(got[i], old[i]) {
-			k.t.Fatalf("%s line %d differs; the conversation was\n%s", path, i+1, k.text.Bytes())
+			t.Fatalf("%s line %d differs; the conversation was\n%s", path, i+1, text)
 		}
 	}
 }

@@ -1,0 +1,5 @@
+//go:build !race
+
+package osdp
+
+const raceEnabled = false
