@@ -32,9 +32,12 @@ const (
 	// readSize is the size of a line's only buffer, bytes.
 	readSize = 512
 	// reopenFirst and reopenMost bound the pause before a lost port is tried
-	// again; it doubles between them.
+	// again; it doubles between them. An adapter that is plugged in again is to
+	// serve within two seconds. retryMost is the bound for a port that opens and
+	// does not hold.
 	reopenFirst = 100 * time.Millisecond
-	reopenMost  = 5 * time.Second
+	reopenMost  = time.Second
+	retryMost   = 5 * time.Second
 	// steadyAfter is how long a port must have held for its next loss to be a
 	// new one: tried again at once and reported. A port that opens and fails
 	// sooner, as that of a device server somebody else is connected to, is
@@ -227,7 +230,11 @@ func (l *Line) rest(ctx context.Context) bool {
 		case <-time.After(time.Duration(float64(l.pause) * (0.8 + 0.4*l.cfg.Jitter()))):
 		}
 	}
-	l.pause = min(max(2*l.pause, reopenFirst), reopenMost)
+	most := reopenMost
+	if l.losses > 1 {
+		most = retryMost
+	}
+	l.pause = min(max(2*l.pause, reopenFirst), most)
 	return true
 }
 

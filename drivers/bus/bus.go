@@ -68,7 +68,7 @@ type Bus struct {
 // device is what the schedule knows of one device.
 type device struct {
 	asked   time.Time // end of its last turn
-	started time.Time // of the present silence: last good answer, or the start
+	started time.Time // of the present silence: last good answer, or the start; zero after Reset
 	active  time.Time // it last had something to say
 	urgent  bool
 	since   time.Time // urgent since
@@ -102,6 +102,17 @@ func New(n, baud int, now time.Time) *Bus {
 		b.devices[i].weight = 1
 	}
 	return b
+}
+
+// Reset forgets who was silent, because the line was opened anew: everybody is
+// asked at once. How long each takes is remembered.
+func (b *Bus) Reset() {
+	b.lastStall, b.stalled = time.Time{}, false
+	for i := range b.devices {
+		d := &b.devices[i]
+		d.asked, d.started, d.notYet = time.Time{}, time.Time{}, time.Time{}
+		d.misses, d.offline, d.pause, d.urgent = 0, false, 0, false
+	}
 }
 
 // Wire returns how long n bytes take on the line.
@@ -232,6 +243,9 @@ func (b *Bus) Answered(i int, now time.Time, took time.Duration, event, more boo
 func (b *Bus) Missed(i int, now time.Time) (offline bool) {
 	d := &b.devices[i]
 	d.asked = now
+	if d.started.IsZero() {
+		d.started = now // the first time since Reset
+	}
 	d.misses++
 	if d.silent() {
 		b.lastStall, b.stalled = now, true

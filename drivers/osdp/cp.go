@@ -49,9 +49,9 @@ const (
 	lampTurn  = 4 * time.Millisecond
 	// lampSpace is how many questions at least lie between two renewals.
 	lampSpace = 16
-	// signsRest is how long after an answer's signs its reader is told of the
-	// lane, at the latest.
-	signsRest = 500 * time.Millisecond
+	// signsRest is how long after an answer's signs its reader has been told of
+	// the lane again and is not asked more often than others any more.
+	signsRest = time.Second
 )
 
 // CP is the box's end of a line of readers, a drivers.Session: it asks, one
@@ -157,7 +157,8 @@ func (c *CP) Leave(time.Time) {
 // meanwhile nobody knows.
 func (c *CP) Reset() {
 	c.scan.Reset()
-	c.asked, c.free = -1, time.Time{}
+	c.bus.Reset()
+	c.asked, c.firstByte, c.free = -1, time.Time{}, time.Time{}
 	for i, l := range c.links {
 		l.restart()
 		c.noteState(i)

@@ -146,3 +146,19 @@ func FuzzCP(f *testing.F) {
 		}
 	})
 }
+
+// After the port was opened anew all readers are in service again at once.
+func TestReadersAfterReset(t *testing.T) {
+	b := newSimBus(t, 13, 32, 115200, true, time.Millisecond)
+	b.until(simStart.Add(3 * time.Second))
+	for i := range b.pds {
+		b.dead[i] = true
+	}
+	b.until(b.now.Add(time.Minute))
+	clear(b.dead)
+	b.cp.Reset()
+	b.until(b.now.Add(2 * time.Second))
+	if n := b.online(); n != 32 {
+		t.Errorf("%d of 32 readers are online", n)
+	}
+}
