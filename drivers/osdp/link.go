@@ -100,7 +100,7 @@ type link struct {
 }
 
 func newLink(d *Device, gate *drivers.Gate, lampFor, sooner time.Duration, random func() [8]byte) *link {
-	l := &link{address: d.Address, key: d.Key, gate: gate, random: random}
+	l := &link{address: d.Address, key: d.Key, gate: gate, random: random, orders: make([]pendingCommand, 0, maxOrders)}
 	l.show = display{signals: &d.Signals, caps: &l.caps, lampFor: lampFor, sooner: sooner}
 	l.restart()
 	return l
