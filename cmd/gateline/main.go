@@ -103,7 +103,7 @@ func newRoot(env environment) *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return errUsage{err} })
-	root.AddCommand(newStation(env), newSwitch(), newCheck(env), newCentral(env), newOps(env), newSimulate(), newDemo())
+	root.AddCommand(newStation(env), newSwitch(), newCheck(env), newOSDP(env), newCentral(env), newOps(env), newSimulate(), newDemo())
 	return root
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"gateline/drivers/osdp"
 )
@@ -130,6 +131,40 @@ func TestReplyTextHidesCardsAndBadReplies(t *testing.T) {
 	} {
 		if text := ReplyText(c.code, c.data); !strings.Contains(text, want) || strings.Contains(text, "card") || strings.Contains(text, "1234") {
 			t.Errorf("%q, want %q", text, want)
+		}
+	}
+}
+
+// A command whose reply is lost is sent as the same bytes, three times in all.
+func TestTheSameBytesAgain(t *testing.T) {
+	key := testKey(1)
+	for _, losses := range []int{1, 2, 3} {
+		w := newWire(t, newReader(5, 115200, key, osdp.Quirks{}))
+		left := losses
+		w.on = func(m moment, f osdp.Frame) bool {
+			if m == afterReader && f.Code == osdp.CmdLSTAT && left > 0 {
+				left--
+				return true
+			}
+			return false
+		}
+		begin := w.now
+		_, _, err := Ask(t.Context(), w.bus(), AskConfig{Place: target, Key: key, Command: osdp.CmdLSTAT})
+		var silent *SilentError
+		if (err != nil) != (losses == replyTries) || err != nil && !errors.As(err, &silent) {
+			t.Errorf("%d losses: %v", losses, err)
+		}
+		asked := w.sent[2:] // after the handshake
+		if len(asked) != min(losses+1, replyTries) {
+			t.Fatalf("%d losses: sent %d times", losses, len(asked))
+		}
+		for _, again := range asked[1:] {
+			if !slices.Equal(again, asked[0]) {
+				t.Errorf("% X and then % X", asked[0], again)
+			}
+		}
+		if took := w.now.Sub(begin); took < time.Duration(losses)*osdp.ReplyTime {
+			t.Errorf("%d losses: over after %v on the line", losses, took)
 		}
 	}
 }

@@ -23,6 +23,9 @@ type CommissionConfig struct {
 	// OnlyReader says that no other reader is on the line, so that it may be
 	// asked without its address being known.
 	OnlyReader bool
+	// OnlyBaud is the one speed of a line whose speed cannot be changed from
+	// here; 0 = any.
+	OnlyBaud int
 	// Taken are the places of other gates, which are not looked at.
 	Taken []Place
 	Keys  Keys
@@ -46,6 +49,8 @@ func (c *CommissionConfig) validate() error {
 		return fmt.Errorf("address %d: give 0 to %d", c.From.Address, osdp.MaxAddress)
 	case c.From != nil && !osdp.ValidBaud(uint32(c.From.Baud)):
 		return fmt.Errorf("speed %d: give one of %v", c.From.Baud, Bauds())
+	case c.OnlyBaud != 0 && (c.Target.Baud != c.OnlyBaud || c.From != nil && c.From.Baud != c.OnlyBaud):
+		return fmt.Errorf("this line has %d baud and no other speed; set the speed where it is set, or use a serial adapter", c.OnlyBaud)
 	case c.Within <= 0 || c.Within > MaxWithin:
 		return fmt.Errorf("time %v: give up to %v", c.Within, MaxWithin)
 	}

@@ -2,6 +2,7 @@ package setup
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -153,6 +154,7 @@ func TestCommissionFindsTheReader(t *testing.T) {
 			func(c *CommissionConfig) { c.Taken = []Place{{4, 115200}, {0, 115200}} }},
 		"told a place that is taken": {[]*reader{newReader(4, 115200, nil, osdp.Quirks{})},
 			func(c *CommissionConfig) { c.From, c.Taken = &Place{4, 115200}, []Place{{4, 115200}} }},
+		"on a line of one speed":                          {[]*reader{newReader(9, 115200, nil, osdp.Quirks{})}, func(c *CommissionConfig) { c.OnlyBaud, c.From = 115200, &Place{9, 115200} }},
 		"a reader at the target's address, another speed": {[]*reader{newReader(0, 9600, nil, osdp.Quirks{}), newReader(5, 38400, other, osdp.Quirks{})}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -203,21 +205,22 @@ func TestCommissionRefuses(t *testing.T) {
 			func(y *try) { y.c.From = &Place{0, 9600} }, "already answered by another reader"},
 		"told, somebody else is at the target": {[]*reader{newReader(5, 115200, nil, osdp.Quirks{})},
 			func(y *try) { y.c.From = &Place{0, 9600} }, "already answered by another reader"},
-		"a key of its own":   {[]*reader{newReader(0, 9600, foreign, osdp.Quirks{})}, nil, "reset it to install mode"},
-		"another reader's":   {[]*reader{newReader(0, 9600, nil, osdp.Quirks{})}, func(y *try) { y.keep(y.c.Keys.Name(), testKey(61)) }, "say --force"},
-		"key is no key":      {[]*reader{newReader(0, 9600, nil, osdp.Quirks{})}, func(y *try) { y.write(y.c.Keys.Name(), "hello") }, "bad reader key"},
-		"weak key":           {[]*reader{newReader(0, 9600, nil, osdp.Quirks{})}, func(y *try) { y.write(y.c.Keys.Name(), strings.Repeat("11", 16)) }, "everybody tries"},
-		"weak staged key":    {[]*reader{newReader(0, 9600, nil, osdp.Quirks{})}, func(y *try) { y.write(y.c.Keys.StagedName(), "303132333435363738393a3b3c3d3e3f") }, "everybody tries"},
-		"no folder":          {[]*reader{newReader(0, 9600, nil, osdp.Quirks{})}, func(y *try) { y.c.Keys = KeyFile{"/nonexistent/N1.key"} }, "make that folder"},
-		"time out of bounds": {nil, func(y *try) { y.c.Within = MaxWithin + 1 }, "give up to 10m0s"},
-		"no time":            {nil, func(y *try) { y.c.Within = 0 }, "give up to 10m0s"},
-		"address 127":        {nil, func(y *try) { y.c.Target.Address = 127 }, "give 0 to 126"},
-		"speed":              {nil, func(y *try) { y.c.Target.Baud = 1200 }, "give one of"},
-		"told address 127":   {nil, func(y *try) { y.c.From = &Place{127, 9600} }, "give 0 to 126"},
-		"told another speed": {nil, func(y *try) { y.c.From = &Place{1, 1} }, "give one of"},
-		"no Secure Channel":  {[]*reader{deaf(newReader(0, 9600, nil, osdp.Quirks{}), osdp.ReplyCCRYPT)}, nil, "knows no Secure Channel"},
-		"does not say who":   {[]*reader{deaf(newReader(0, 9600, nil, osdp.Quirks{}), osdp.ReplyPDID)}, nil, "refuses ID"},
-		"will not be moved":  {[]*reader{newReader(0, 9600, nil, osdp.Quirks{})}, func(y *try) { y.c.Target.Baud = 9600; y.fixed() }, "stays at"},
+		"a key of its own":              {[]*reader{newReader(0, 9600, foreign, osdp.Quirks{})}, nil, "reset it to install mode"},
+		"another reader's":              {[]*reader{newReader(0, 9600, nil, osdp.Quirks{})}, func(y *try) { y.keep(y.c.Keys.Name(), testKey(61)) }, "say --force"},
+		"key is no key":                 {[]*reader{newReader(0, 9600, nil, osdp.Quirks{})}, func(y *try) { y.write(y.c.Keys.Name(), "hello") }, "bad reader key"},
+		"weak key":                      {[]*reader{newReader(0, 9600, nil, osdp.Quirks{})}, func(y *try) { y.write(y.c.Keys.Name(), strings.Repeat("11", 16)) }, "everybody tries"},
+		"weak staged key":               {[]*reader{newReader(0, 9600, nil, osdp.Quirks{})}, func(y *try) { y.write(y.c.Keys.StagedName(), "303132333435363738393a3b3c3d3e3f") }, "everybody tries"},
+		"no folder":                     {[]*reader{newReader(0, 9600, nil, osdp.Quirks{})}, func(y *try) { y.c.Keys = KeyFile{"/nonexistent/N1.key"} }, "make that folder"},
+		"time out of bounds":            {nil, func(y *try) { y.c.Within = MaxWithin + 1 }, "give up to 10m0s"},
+		"no time":                       {nil, func(y *try) { y.c.Within = 0 }, "give up to 10m0s"},
+		"address 127":                   {nil, func(y *try) { y.c.Target.Address = 127 }, "give 0 to 126"},
+		"speed":                         {nil, func(y *try) { y.c.Target.Baud = 1200 }, "give one of"},
+		"told address 127":              {nil, func(y *try) { y.c.From = &Place{127, 9600} }, "give 0 to 126"},
+		"a line of one speed":           {nil, func(y *try) { y.c.OnlyBaud = 9600 }, "this line has 9600 baud and no other speed"},
+		"nobody on a line of one speed": {nil, func(y *try) { y.c.OnlyBaud = 115200 }, "no reader answered within 2m0s at address 5 at 115200 baud; connect"},
+		"told another speed":            {nil, func(y *try) { y.c.From = &Place{1, 1} }, "give one of"},
+		"no Secure Channel":             {[]*reader{deaf(newReader(0, 9600, nil, osdp.Quirks{}), osdp.ReplyCCRYPT)}, nil, "knows no Secure Channel"},
+		"does not say who":              {[]*reader{deaf(newReader(0, 9600, nil, osdp.Quirks{}), osdp.ReplyPDID)}, nil, "refuses ID"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			y := newTry(t, c.readers...)
@@ -228,7 +231,7 @@ func TestCommissionRefuses(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("%v\n%v", err, y.steps)
 			}
-			if _, set := y.wire.underDefault(); set && name != "will not be moved" {
+			if _, set := y.wire.underDefault(); set {
 				t.Error("a reader was given a key")
 			}
 		})
@@ -244,9 +247,35 @@ func (y *try) write(path, text string) {
 
 func (y *try) keep(path string, key *osdp.Key) { y.write(path, hex.EncodeToString(key[:])+"\n") }
 
-// fixed makes the readers say that they move and not do it.
-func (y *try) fixed() {
+// A reader that says it moves and does not keeps its key, and the run fails.
+func TestReaderWillNotBeMoved(t *testing.T) {
+	r := newReader(0, 9600, nil, osdp.Quirks{})
+	y := newTry(t, r)
 	y.wire.on = func(m moment, f osdp.Frame) bool { return m == beforeReader && f.Code == osdp.CmdCOMSET }
+	if _, err := y.run(); err == nil || !strings.Contains(err.Error(), "stays at address 0 at 9600 baud") {
+		t.Fatal(err)
+	}
+	wantKept(t, y.c.Keys.Name(), r)
+	y.wire.on = nil
+	if _, err := y.run(); err != nil {
+		t.Fatal(err)
+	}
+	y.wantDone(r)
+}
+
+// Ctrl-C is one more way to be cut off.
+func TestCommissionInterrupted(t *testing.T) {
+	y := newTry(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	y.wire.on = func(moment, osdp.Frame) bool {
+		if len(y.wire.sent) == 40 {
+			cancel()
+		}
+		return false
+	}
+	if _, err := Commission(ctx, y.wire.bus(), y.c); !errors.Is(err, context.Canceled) || len(y.wire.sent) != 40 {
+		t.Fatalf("%v after %d commands", err, len(y.wire.sent))
+	}
 }
 
 func late(r *reader, by time.Duration) *reader { r.after = start.Add(by); return r }
@@ -332,179 +361,6 @@ func TestKeyIsNeverOnTheWire(t *testing.T) {
 	}
 	if challenge, set := y.wire.underDefault(); !challenge || !set || len(y.wire.heard) < 500 {
 		t.Error("the recorder has missed the commission")
-	}
-}
-
-// cutter cuts the box's power at one of the events of a run: each command and
-// each reply on the line, each change on the disk, before and after it.
-type cutter struct {
-	at, seen int
-	Keys
-	wire *wire
-}
-
-func (c *cutter) cut() bool {
-	c.seen++
-	return c.seen > c.at && c.at >= 0 // from then on nothing works
-}
-
-func (c *cutter) on(moment, osdp.Frame) bool {
-	if c.cut() {
-		c.wire.open.cut = true
-		return true
-	}
-	return false
-}
-
-func (c *cutter) disk(change func() error) error {
-	if c.cut() {
-		return errCut
-	}
-	if err := change(); err != nil {
-		return err
-	}
-	if c.cut() {
-		return errCut
-	}
-	return nil
-}
-
-func (c *cutter) Stage(key osdp.Key) error {
-	return c.disk(func() error { return c.Keys.Stage(key) })
-}
-func (c *cutter) Adopt() error { return c.disk(c.Keys.Adopt) }
-
-// A box that is cut off anywhere finishes with the same command again.
-func TestCommissionResumesAfterTheBoxIsCut(t *testing.T) {
-	for name, c := range resumable() {
-		t.Run(name, func(t *testing.T) {
-			for at := 0; ; at++ {
-				r := newReader(c.at.Address, uint32(c.at.Baud), nil, c.quirks)
-				y := newTry(t, r)
-				y.c.From = c.from
-				cut := &cutter{at: at, Keys: y.c.Keys, wire: y.wire}
-				y.c.Keys, y.wire.on = cut, cut.on
-				_, err := y.run()
-				if cut.seen <= at {
-					if at < 15 || err != nil {
-						t.Fatalf("only %d events, %v", at, err)
-					}
-					return
-				}
-				if !errors.Is(err, errCut) {
-					t.Fatalf("cut at event %d, and the run says %v", at, err)
-				}
-				wantNoKeyLost(t, cut.Name(), r)
-				y.c.Keys, y.wire.on = cut.Keys, nil
-				if _, err := y.run(); err != nil {
-					t.Fatalf("cut at event %d: %v\n%s", at, err, strings.Join(y.steps, "\n"))
-				}
-				y.wantDone(r)
-			}
-		})
-	}
-}
-
-func resumable() map[string]struct {
-	at     Place
-	from   *Place
-	quirks osdp.Quirks
-} {
-	type run = struct {
-		at     Place
-		from   *Place
-		quirks osdp.Quirks
-	}
-	return map[string]run{
-		"from the factory":  {at: Place{0, 9600}},
-		"told where":        {at: Place{9, 38400}, from: &Place{9, 38400}},
-		"at the target":     {at: target},
-		"libosdp":           {at: Place{0, 9600}, quirks: osdp.LibOSDP()},
-		"keeps its session": {at: Place{0, 9600}, quirks: osdp.Quirks{KeepOnKeySet: true, KeySetClearACK: true}},
-	}
-}
-
-// wantNoKeyLost checks that a reader's key is on the disk.
-func wantNoKeyLost(t *testing.T, path string, r *reader) {
-	t.Helper()
-	key, own := r.Installed()
-	if !own {
-		return
-	}
-	for _, name := range []string{path, path + ".new"} {
-		if text, err := os.ReadFile(name); err == nil && strings.TrimSpace(string(text)) == hex.EncodeToString(key[:]) {
-			return
-		}
-	}
-	t.Fatal("the reader's key is nowhere")
-}
-
-// The same for a reader whose power goes, and comes back after two seconds, at
-// any command or reply.
-func TestCommissionResumesAfterTheReaderIsCut(t *testing.T) {
-	for name, c := range resumable() {
-		t.Run(name, func(t *testing.T) {
-			for at := 0; ; at++ {
-				r := newReader(c.at.Address, uint32(c.at.Baud), nil, c.quirks)
-				y := newTry(t, r)
-				y.c.From = c.from
-				seen := 0
-				y.wire.on = func(moment, osdp.Frame) bool {
-					if seen++; seen == at+1 {
-						r.PowerCycle(y.wire.now)
-						r.after = y.wire.now.Add(2 * time.Second)
-						return true
-					}
-					return false
-				}
-				_, err := y.run()
-				if seen <= at {
-					if at < 15 || err != nil {
-						t.Fatalf("only %d events, %v", at, err)
-					}
-					return
-				}
-				wantNoKeyLost(t, y.c.Keys.Name(), r)
-				if _, again := y.run(); again != nil {
-					t.Fatalf("cut at event %d (%v): %v\n%s", at, err, again, strings.Join(y.steps, "\n"))
-				}
-				y.wantDone(r)
-			}
-		})
-	}
-}
-
-// Each command and each reply may be lost or damaged once; one run is enough.
-func TestCommissionOnABadLine(t *testing.T) {
-	for name, damage := range map[string]func(*reader, []byte) []byte{
-		"lost":    func(*reader, []byte) []byte { return nil },
-		"damaged": func(_ *reader, b []byte) []byte { b[len(b)-1] ^= 1; return b },
-		"cut off": func(_ *reader, b []byte) []byte { return b[:len(b)/2] },
-	} {
-		t.Run(name, func(t *testing.T) {
-			for at := 0; ; at++ {
-				r := newReader(0, 9600, nil, osdp.Quirks{})
-				seen := 0
-				r.mangle = func(b []byte) []byte {
-					if seen++; seen == at+1 {
-						return damage(r, b)
-					}
-					return b
-				}
-				y := newTry(t, r)
-				_, err := y.run()
-				if err != nil {
-					t.Fatalf("reply %d: %v\n%s", at, err, strings.Join(y.steps, "\n"))
-				}
-				y.wantDone(r)
-				if seen <= at {
-					if at < 12 {
-						t.Fatalf("only %d replies", at)
-					}
-					return
-				}
-			}
-		})
 	}
 }
 

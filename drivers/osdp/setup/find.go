@@ -185,6 +185,9 @@ func (b *bench) adopt() error {
 func (c *CommissionConfig) candidates() []candidate {
 	var list []candidate
 	add := func(p Place, known bool) {
+		if c.OnlyBaud != 0 && p.Baud != c.OnlyBaud {
+			return
+		}
 		taken := !known && p != c.Target && (c.From == nil || p != *c.From) && slices.Contains(c.Taken, p)
 		if !taken && !slices.ContainsFunc(list, func(o candidate) bool { return o.Place == p }) {
 			list = append(list, candidate{p, known})
