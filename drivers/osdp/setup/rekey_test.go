@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -157,5 +158,24 @@ func TestKeyFile(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(filepath.Dir(k.Path)); err != nil || len(entries) != 1 {
 		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+// What root keeps in a folder of the box's user, that user can read.
+func TestKeyBelongsToTheFoldersOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	const boxUser = 4711
+	k := KeyFile{filepath.Join(t.TempDir(), "k")}
+	if err := os.Chown(filepath.Dir(k.Path), boxUser, boxUser); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(k.Ready(), k.Stage(*testKey(1)), k.Adopt()); err != nil {
+		t.Fatal(err)
+	}
+	var st syscall.Stat_t
+	if err := syscall.Stat(k.Path, &st); err != nil || st.Uid != boxUser || st.Gid != boxUser || st.Mode&0o777 != 0o600 {
+		t.Errorf("%d:%d mode %o, %v", st.Uid, st.Gid, st.Mode, err)
 	}
 }
