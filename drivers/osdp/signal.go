@@ -84,7 +84,8 @@ type Signals struct {
 // Bounds of Signals.
 const (
 	MaxPulse = 10 * time.Second
-	// MaxFor is the longest time of an answer's light and text.
+	// MinFor and MaxFor bound the time of an answer's light and text.
+	MinFor   = time.Second
 	MaxFor   = 10 * time.Second
 	MaxBeeps = 9
 )
@@ -108,7 +109,8 @@ func DefaultSignals() Signals {
 	}
 }
 
-// Validate reports every fault, each as "name: what is wrong".
+// Validate reports every fault, one in a line, as "key: what is wrong" with the
+// key in a configuration, such as pass.text.
 func (s *Signals) Validate() error {
 	var faults []error
 	fault := func(name, format string, args ...any) {
@@ -117,12 +119,12 @@ func (s *Signals) Validate() error {
 	if s.Pulse < Tick || s.Pulse > MaxPulse {
 		fault("pulse", "%v is not between %v and %v", s.Pulse, Tick, MaxPulse)
 	}
-	if s.For < time.Second || s.For > MaxFor {
-		fault("for", "%v is not between 1s and %v", s.For, MaxFor)
+	if s.For < MinFor || s.For > MaxFor {
+		fault("for", "%v is not between %v and %v", s.For, MinFor, MaxFor)
 	}
 	text := func(name, text string) {
 		if len(text) > MaxText || strings.ContainsFunc(text, func(r rune) bool { return r > 0x7f || !printable(byte(r)) }) {
-			fault(name, "text is not at most %d characters of printable ASCII, which is all that a reader can show", MaxText)
+			fault(name+".text", "not at most %d characters of printable ASCII, which is all that a reader can show", MaxText)
 		}
 	}
 	for _, t := range []struct {
@@ -131,7 +133,7 @@ func (s *Signals) Validate() error {
 	}{{"pass", &s.Pass}, {"refuse", &s.Refuse}, {"manual", &s.Manual}, {"topup", &s.TopUp}, {"closed", &s.Closed}} {
 		text(t.name, t.signal.Text)
 		if t.signal.Beeps > MaxBeeps {
-			fault(t.name, "%d beeps, at most %d", t.signal.Beeps, MaxBeeps)
+			fault(t.name+".beeps", "%d is not between 0 and %d", t.signal.Beeps, MaxBeeps)
 		}
 	}
 	for _, t := range []struct {
@@ -141,10 +143,10 @@ func (s *Signals) Validate() error {
 		text(t.name, t.standing.Text)
 	}
 	if s.LinkLost.Text != "" {
-		fault("link_lost", "a reader that has lost the box can show a light by itself and no text: leave it out")
+		fault("link_lost.text", "a reader that has lost the box can show a light by itself and no text: leave it out")
 	}
 	if s.Refuse.Light == s.Manual.Light || s.Refuse.Light == s.Closed.Light || s.Refuse.Light == s.TopUp.Light {
-		fault("refuse", "its light is that of the manual lane: nobody may be taken for refused who is not")
+		fault("refuse.light", "it is also that of manual, topup or closed: nobody may be taken for refused who is not")
 	}
 	return errors.Join(faults...)
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -101,10 +102,14 @@ func (c *checker) checkKeys() []Finding {
 	all := []Finding{one("token key", c.cfg.TokenKeyFile, err)}
 	for _, l := range c.cfg.Lines {
 		for _, g := range l.Gates {
-			if g.KeyFile != "" {
-				_, err := readGateKey(g.KeyFile)
-				all = append(all, one("key of gate "+g.Name, g.KeyFile, err))
+			if g.KeyFile == "" {
+				continue
 			}
+			_, err := readGateKey(g.KeyFile)
+			if l.Protocol == ProtocolOSDP {
+				_, err = readReaderKey(g.KeyFile)
+			}
+			all = append(all, one("key of gate "+g.Name, g.KeyFile, err))
 		}
 	}
 	return all
@@ -190,6 +195,9 @@ func (c *checker) checkLines(ctx context.Context) []Finding {
 			} else {
 				perLine[i] = c.checkSerial(l)
 			}
+			if l.Protocol == ProtocolOSDP {
+				perLine[i] = append(perLine[i], checkReaders(l))
+			}
 		})
 	}
 	lines.Wait()
@@ -222,6 +230,33 @@ func (c *checker) checkSerial(l LineConfig) []Finding {
 		all = append(all, note(thing, "%s", warning))
 	}
 	return all
+}
+
+// checkReaders says how the readers of a line are spoken to and what opens their
+// gates.
+func checkReaders(l LineConfig) Finding {
+	thing, signals := "line "+l.Name, l.signals()
+	does := fmt.Sprintf("a pass switches output %d on for %v", signals.Output, signals.Pulse)
+	var clear []string
+	for _, g := range l.Gates {
+		if g.KeyFile == "" {
+			clear = append(clear, g.Name)
+		}
+	}
+	if len(clear) == 0 {
+		return ok(thing, "OSDP in Secure Channel with %d of %d readers; %s", len(l.Gates), len(l.Gates), does)
+	}
+	return note(thing, "OSDP in clear with %d of %d readers (%s), so whoever gets at the cable reads cards and opens gates; give each a key_file and set secure = true; %s",
+		len(clear), len(l.Gates), shortList(clear), does)
+}
+
+// shortList joins names, the first few where they are many.
+func shortList(names []string) string {
+	const most = 4
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
 }
 
 // checkTCP does not dial beside a running box: many device servers serve one

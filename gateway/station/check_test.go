@@ -3,6 +3,7 @@ package station
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/creack/pty"
 	"go.uber.org/goleak"
 
+	"gateline/drivers/osdp"
 	"gateline/drivers/serial"
 )
 
@@ -163,6 +165,41 @@ func TestCheckFindsAllFaults(t *testing.T) {
 		"fault control socket: is no socket",
 		"note centre: not reachable now",
 		"fault clock: not synchronised")
+}
+
+// A line of readers says how they are spoken to, and a key that everybody tries
+// is a fault that names the gate.
+func TestCheckReaders(t *testing.T) {
+	c := checkConfig(t)
+	dir := filepath.Dir(c.TokenKeyFile)
+	good := writeFile(t, filepath.Join(dir, "good.key"), "00112233445566778899aabbccddee00", 0o600)
+	signals := osdp.DefaultSignals()
+	signals.Output, signals.Pulse = 2, 700*time.Millisecond
+	line := &c.Lines[0]
+	line.Protocol, line.Reads, line.Signals = ProtocolOSDP, osdp.DefaultReadMap(), &signals
+	line.Gates = []GateConfig{{Name: "N1", Address: 1, KeyFile: good}, {Name: "N2", Address: 2, KeyFile: good}}
+	lines := func() []Finding {
+		return slices.DeleteFunc(checkWith(t, c, nil), func(f Finding) bool {
+			return !strings.HasPrefix(f.Thing, "line ") && !strings.HasPrefix(f.Thing, "key of ")
+		})
+	}
+	expect(t, lines(),
+		"ok key of gate N1: good.key",
+		"ok key of gate N2: good.key",
+		"ok line north: 115200 baud",
+		"ok line north: OSDP in Secure Channel with 2 of 2 readers; a pass switches output 2 on for 700ms")
+	line.Gates[0].KeyFile = writeFile(t, filepath.Join(dir, "weak.key"), strings.Repeat("cd", 16), 0o600)
+	for i := range 5 {
+		line.Gates = append(line.Gates, GateConfig{Name: fmt.Sprint("C", i), Address: uint8(10 + i)})
+	}
+	expect(t, lines(),
+		"fault key of gate N1: openssl rand -hex 16",
+		"ok key of gate N2: good.key",
+		"ok line north: 115200 baud",
+		"note line north: OSDP in clear with 5 of 7 readers (C0, C1, C2, C3 and 1 more)")
+	if _, err := Open(t.Context(), c, Options{Log: slog.New(slog.DiscardHandler)}); err == nil || !strings.Contains(err.Error(), `line "north": gate "N1": key file `) {
+		t.Errorf("a box with such a key: %v", err)
+	}
 }
 
 // serveOther returns the address of an HTTP server that is no box.

@@ -53,6 +53,9 @@ type LineConfig struct {
 	Secure bool
 	// Reads turns reads into credentials; only for ProtocolOSDP.
 	Reads osdp.ReadMap
+	// Signals is what the readers show; nil = osdp.DefaultSignals(). Only for
+	// ProtocolOSDP.
+	Signals *osdp.Signals
 	// Serial.Device or TCP is set, not both.
 	Serial serial.Config
 	// TCP is host:port of a serial device server.
@@ -77,8 +80,7 @@ const (
 	MaxLines        = 64
 	MaxGatesPerLine = 64
 
-	defaultBaud  = 115200
-	maxReadRules = 8
+	defaultBaud = 115200
 )
 
 // DefaultConfig returns what holds for every key that a file leaves out.
@@ -233,38 +235,6 @@ func parseLine(t tomlconf.Table) LineConfig {
 		parseReaders(t, &l)
 	}
 	return l
-}
-
-// parseReaders reads what only a line of OSDP readers has.
-func parseReaders(t tomlconf.Table, l *LineConfig) {
-	l.Secure = true
-	t.Bool("secure", &l.Secure)
-	if !osdp.ValidBaud(uint32(l.Serial.Baud)) {
-		t.Fault("baud", "%d is not a speed of OSDP: 9600, 19200, 38400, 57600, 115200, 230400", l.Serial.Baud)
-	}
-	if l.Serial.Parity != serial.ParityNone {
-		t.Fault("parity", "OSDP has none")
-	}
-	l.Reads = osdp.DefaultReadMap()
-	rules := t.Tables("read", maxReadRules)
-	if len(rules) == 0 {
-		return
-	}
-	l.Reads = nil
-	for _, tr := range rules {
-		var rule osdp.ReadRule
-		var as string
-		tr.Int("bits", &rule.Bits, 0, osdp.MaxReadBits)
-		tr.Choice("as", &as, "tunion_bcd", "chip", "ride_ascii")
-		_ = rule.As.UnmarshalText([]byte(as)) // checked above
-		tr.End()
-		l.Reads = append(l.Reads, rule)
-	}
-	if err := l.Reads.Validate(); err != nil {
-		for fault := range strings.Lines(err.Error()) {
-			t.Fault("read", "%s", strings.TrimSpace(fault))
-		}
-	}
 }
 
 // faultEach reports faults of the form "key: what is wrong", one in a line.

@@ -1,11 +1,15 @@
 package station
 
 import (
+	"encoding/hex"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
+	"gateline/drivers/osdp"
 	"gateline/gateway"
 )
 
@@ -34,14 +38,16 @@ func TestExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again.Lines, c.Lines = append(again.Lines[:0:0], again.Lines...), append(c.Lines[:0:0], c.Lines...)
-	if len(again.Lines) != len(c.Lines) || again.Lines[0].Serial != c.Lines[0].Serial {
-		t.Errorf("spelled out, the lines are %+v", again.Lines)
+	if !reflect.DeepEqual(again, c) {
+		t.Errorf("a default shown in the example is not the default: %+v, %+v", again, c)
 	}
-	again.Lines, c.Lines = nil, nil
-	if got, want := again, c; got.CacheDir != want.CacheDir || got.TokenKeyFile != want.TokenKeyFile || got.StatusListen != want.StatusListen ||
-		got.ControlSocket != want.ControlSocket || got.RequireSync != want.RequireSync {
-		t.Errorf("a default shown in the example is not the default: %+v, %+v", got, want)
+	if d := osdp.DefaultSignals(); *again.Lines[2].Signals != d {
+		t.Errorf("the signals shown in the example are %+v, the defaults %+v", *again.Lines[2].Signals, d)
+	}
+	for key, want := range map[string]int{"#light = ": 10, "#beeps = ": 5, "#text = ": 9} {
+		if got := strings.Count(string(text), key); got != want {
+			t.Errorf("the example shows %q %d times of %d", key, got, want)
+		}
 	}
 	policy, err := os.ReadFile("../../docs/examples/policy.json")
 	if err != nil {
@@ -172,6 +178,144 @@ purpose = "exit"
 	}
 }
 
+const readerLine = `station = "a"
+centre.url = "nats-leaf://c"
+[[line]]
+name = "w"
+device = "/dev/w"
+protocol = "osdp"
+secure = false
+[[line.gate]]
+name = "W1"
+address = 1
+`
+
+// What a line's readers show is what its configuration says, and what that
+// leaves out is the default.
+func TestShowConfig(t *testing.T) {
+	c, err := ParseConfig("box.toml", []byte(readerLine+`[line.show]
+output = 1
+led = 2
+pulse = "600ms"
+for = "3s"
+pass.light = "white"
+refuse = { light = "red blinking", beeps = 9, text = "Staff only" }
+manual.beeps = 0
+topup.text = "Top up"
+closed.light = "off"
+auto.light = "cyan"
+manual_lane.text = ""
+open.light = "green blinking"
+out_of_service.text = "Closed"
+link_lost.light = "magenta"
+[[line.read]]
+bits = 160
+as = "tunion_ascii"
+formatted = true
+[[line.read]]
+bits = 160
+as = "tunion_ascii"
+`), DefaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := osdp.DefaultSignals()
+	want.Output, want.LED, want.Pulse, want.For = 1, 2, 600*time.Millisecond, 3*time.Second
+	want.Pass.Light.Color = osdp.White
+	want.Refuse = osdp.Signal{Light: osdp.Light{Color: osdp.Red, Blinking: true}, Beeps: 9, Text: "Staff only"}
+	want.Manual.Beeps, want.TopUp.Text, want.Closed.Light = 0, "Top up", osdp.Light{}
+	want.Auto.Light.Color, want.ManualLane.Text, want.Open.Light.Blinking = osdp.Cyan, "", true
+	want.OutOfService.Text, want.LinkLost.Light = "Closed", osdp.Light{Color: osdp.Magenta}
+	if got := c.Lines[0].signals(); got != want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	reads := osdp.ReadMap{{Bits: 160, As: osdp.ReadTUnionASCII, Formatted: true}, {Bits: 160, As: osdp.ReadTUnionASCII}}
+	if !reflect.DeepEqual(c.Lines[0].Reads, reads) {
+		t.Errorf("reads are %+v", c.Lines[0].Reads)
+	}
+	var none LineConfig
+	if none.signals() != osdp.DefaultSignals() {
+		t.Error("a line that says nothing does not show the defaults")
+	}
+}
+
+// Every fault of what readers show comes at once, at its own line.
+func TestShowConfigFaults(t *testing.T) {
+	const text = readerLine + `[line.show]
+output = 256
+led = -1
+pulse = "50ms"
+for = "1 s"
+colour = "red"
+[line.show.pass]
+light = "purple"
+beeps = 10
+text = "Bitte einsteigen, es ist gr\u00fcn"
+[line.show.refuse]
+light = "amber"
+beeps = "three"
+[line.show.manual]
+text = "a text that is too long for a reader"
+[line.show.open]
+light = "off blinking"
+beeps = 1
+[line.show.link_lost]
+text = "No link"
+[line.show.exit]
+light = "red"
+[[line.read]]
+bits = 80
+as = "bcd"
+formatted = "yes"
+[[line.read]]
+bits = 64
+as = "chip"
+formatted = true
+[[line]]
+name = "d"
+device = "/dev/d"
+[line.show]
+led = 1
+[[line.gate]]
+name = "D1"
+address = 1
+`
+	_, err := ParseConfig("box.toml", []byte(text), DefaultConfig())
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	wants := []string{
+		"box.toml:12: line[1].show.output: 256 is not between 0 and 255",
+		"box.toml:13: line[1].show.led: -1 is not between 0 and 255",
+		"box.toml:14: line[1].show.pulse: 50ms is not between 100ms and 10s",
+		`box.toml:15: line[1].show.for: "1 s" is not a duration`,
+		"box.toml:16: line[1].show.colour: unknown key",
+		`box.toml:18: line[1].show.pass.light: "purple" is not one of off, red,`,
+		"box.toml:19: line[1].show.pass.beeps: 10 is not between 0 and 9",
+		"box.toml:20: line[1].show.pass.text: not at most 32 characters of printable ASCII",
+		"box.toml:22: line[1].show.refuse.light: it is also that of manual, topup or closed",
+		"box.toml:23: line[1].show.refuse.beeps: not a whole number",
+		"box.toml:25: line[1].show.manual.text: not at most 32 characters",
+		`box.toml:27: line[1].show.open.light: "off blinking" is not one of`,
+		"box.toml:28: line[1].show.open.beeps: unknown key",
+		"box.toml:30: line[1].show.link_lost.text: a reader that has lost the box can show a light by itself and no text",
+		"box.toml:31: line[1].show.exit: unknown key",
+		`box.toml:35: line[1].read[1].as: "bcd" is not one of tunion_bcd, chip, ride_ascii, tunion_ascii`,
+		"box.toml:36: line[1].read[1].formatted: not true or false",
+		"line[1].read: rule 2: chip is not made of characters: formatted goes with tunion_ascii and ride_ascii",
+		"box.toml:44: line[2].show: unknown key",
+	}
+	for _, want := range wants {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("missing: %s", want)
+		}
+	}
+	// The rule whose "as" cannot be read is also one without.
+	if n := strings.Count(err.Error(), "\n") + 1; n != len(wants)+1 || t.Failed() {
+		t.Errorf("%d faults:\n%v", n, err)
+	}
+}
+
 func TestConfigWithoutLines(t *testing.T) {
 	_, err := ParseConfig("box.toml", []byte("station = \"a\"\ncentre.url = \"nats-leaf://c:1\"\n"), DefaultConfig())
 	if err == nil || !strings.Contains(err.Error(), "line: no line") {
@@ -198,6 +342,14 @@ func TestGateKeyFiles(t *testing.T) {
 	}
 	if _, err := readGateKey(write("open", secret, 0o644)); err == nil || !strings.Contains(err.Error(), "chmod 0600") {
 		t.Errorf("open to everybody: %v", err)
+	}
+	for name, text := range map[string]string{"default": hex.EncodeToString([]byte("0123456789:;<=>?")), "alike": strings.Repeat("ab", 16)} {
+		if _, err := readReaderKey(write("reader-"+name, text, 0o600)); err == nil || !strings.Contains(err.Error(), "openssl rand -hex 16") || strings.Contains(err.Error(), text) {
+			t.Errorf("reader key %s: %v", name, err)
+		}
+	}
+	if _, err := readReaderKey(write("reader", "00112233445566778899aabbccddee00", 0o600)); err != nil {
+		t.Error(err)
 	}
 	for name, text := range map[string]string{"zero": strings.Repeat("0", 32), "long": secret + secret, "text": "not a key"} {
 		_, err := readGateKey(write("gate-"+name, text, 0o600))

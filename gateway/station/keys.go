@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"gateline/drivers/direct"
+	"gateline/drivers/osdp"
 	"gateline/gateway"
 	"gateline/internal/keyfile"
 )
@@ -26,4 +27,17 @@ func readGateKey(path string) (key [direct.KeySize]byte, err error) {
 		return key, fmt.Errorf("key file %s: %w", path, errGateKey)
 	}
 	return [direct.KeySize]byte(raw), nil
+}
+
+var errWeakKey = errors.New("holds a key that everybody tries first: make a random one with openssl rand -hex 16, here and in the reader")
+
+// readReaderKey reads the key of a reader's Secure Channel. One that an attacker
+// tries first is an error: it would only look secure.
+func readReaderKey(path string) (osdp.Key, error) {
+	raw, err := readGateKey(path)
+	key := osdp.Key(raw)
+	if err == nil && key.Weak() {
+		err = fmt.Errorf("key file %s %w", path, errWeakKey)
+	}
+	return key, err
 }

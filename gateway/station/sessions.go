@@ -37,14 +37,14 @@ func newReaders(lc LineConfig, table *drivers.GateTable, counters *drivers.Count
 			return a
 		},
 	}
+	signals := lc.signals()
 	for _, g := range lc.Gates {
-		d := osdp.Device{Address: g.Address, Signals: osdp.DefaultSignals(), Purpose: g.Purpose}
+		d := osdp.Device{Address: g.Address, Signals: signals, Purpose: g.Purpose}
 		if g.KeyFile != "" {
-			raw, err := readGateKey(g.KeyFile)
+			key, err := readReaderKey(g.KeyFile)
 			if err != nil {
 				return nil, fmt.Errorf("gate %q: %w", g.Name, err)
 			}
-			key := osdp.Key(raw)
 			d.Key = &key
 		}
 		c.Devices = append(c.Devices, d)

@@ -4,6 +4,7 @@
 package tomlconf
 
 import (
+	"encoding"
 	"errors"
 	"fmt"
 	"maps"
@@ -203,6 +204,18 @@ func (t Table) Choice(key string, into *string, words ...string) {
 		t.Fault(key, "%.40q is not one of %s", v, strings.Join(words, ", "))
 	default:
 		*into = v
+	}
+}
+
+// Text takes a string that into knows how to read; what it says of a string that
+// it cannot is the fault.
+func (t Table) Text(key string, into encoding.TextUnmarshaler) {
+	v, ok := take[string](t, key, "a string in quotes")
+	if !ok {
+		return
+	}
+	if err := into.UnmarshalText([]byte(v)); err != nil {
+		t.Fault(key, "%v", err)
 	}
 }
 

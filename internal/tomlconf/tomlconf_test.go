@@ -1,6 +1,7 @@
 package tomlconf
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ const sample = `name = "north"
 count = 3
 wait = "5s"
 on = true
+from = "2001:db8::1"
 
 [server]
 listen = "127.0.0.1:1"
@@ -37,6 +39,7 @@ type config struct {
 	count        int
 	wait         time.Duration
 	on           bool
+	from         netip.Addr
 	lines        []line
 }
 
@@ -51,6 +54,7 @@ func read(t *testing.T, text string) (config, error) {
 	root.Int("count", &c.count, 1, 10)
 	root.Duration("wait", &c.wait, time.Second, time.Minute)
 	root.Bool("on", &c.on)
+	root.Text("from", &c.from)
 	server := root.Table("server")
 	server.String("listen", &c.listen)
 	server.End()
@@ -75,7 +79,7 @@ func TestRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.name != "north" || c.count != 3 || c.wait != 5*time.Second || !c.on || c.listen != "127.0.0.1:1" ||
+	if c.name != "north" || c.count != 3 || c.wait != 5*time.Second || !c.on || c.from != netip.MustParseAddr("2001:db8::1") || c.listen != "127.0.0.1:1" ||
 		len(c.lines) != 2 || len(c.lines[0].gates) != 2 || c.lines[1].baud != 115200 || c.lines[1].gates[0].address != 3 {
 		t.Errorf("got %+v", c)
 	}
@@ -89,10 +93,12 @@ func TestFaults(t *testing.T) {
 		"duration":      {`"5s"`, `"5 s"`, `a.toml:3: wait: "5 s" is not a duration such as "5s"`},
 		"long":          {`"5s"`, `"5h"`, `a.toml:3: wait: 5h0m0s is not between 1s and 1m0s`},
 		"bool":          {`true`, `"yes"`, `a.toml:4: on: not true or false`},
-		"unknown":       {`listen`, `listten`, `a.toml:7: server.listten: unknown key`},
-		"table":         {"[server]", "[sever]", `a.toml:6: sever: unknown key`},
-		"nested":        {`address = 3`, `address = 255`, `a.toml:19: line[2].gate[1].address: 255 is not between 0 and 254`},
-		"nested second": {`address = 2`, `addres = 2`, `a.toml:14: line[1].gate[2].addres: unknown key`},
+		"text":          {`"2001:db8::1"`, `"2001:db8::g"`, `a.toml:5: from: ParseAddr("2001:db8::g")`},
+		"no text":       {`"2001:db8::1"`, `6`, `a.toml:5: from: not a string in quotes`},
+		"unknown":       {`listen`, `listten`, `a.toml:8: server.listten: unknown key`},
+		"table":         {"[server]", "[sever]", `a.toml:7: sever: unknown key`},
+		"nested":        {`address = 3`, `address = 255`, `a.toml:20: line[2].gate[1].address: 255 is not between 0 and 254`},
+		"nested second": {`address = 2`, `addres = 2`, `a.toml:15: line[1].gate[2].addres: unknown key`},
 		"not an array":  {`on = true`, "on = true\nline = 4", `not TOML`},
 	} {
 		t.Run(name, func(t *testing.T) {
