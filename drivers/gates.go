@@ -34,8 +34,13 @@ func (s GateState) String() string {
 	return "silent"
 }
 
-// SilentAfter is how long a gate may send no good frame before it is silent.
-const SilentAfter = 3 * time.Second
+const (
+	// SilentAfter is how long a gate may send no good frame before it is silent.
+	SilentAfter = 3 * time.Second
+	// RefusedSilentAfter is the same for a gate that is refused, which is asked
+	// only now and then.
+	RefusedSilentAfter = 15 * time.Second
+)
 
 // Trouble is a set of things that somebody ought to see to at a gate.
 type Trouble uint32
@@ -109,10 +114,14 @@ func (g *Gate) Heard() time.Time {
 
 // State returns how far the box is with the gate at now.
 func (g *Gate) State(now time.Time) GateState {
-	if heard := g.Heard(); heard.IsZero() || now.Sub(heard) > SilentAfter {
+	state, limit := GateState(g.state.Load()), SilentAfter
+	if state == GateRefused {
+		limit = RefusedSilentAfter
+	}
+	if heard := g.Heard(); heard.IsZero() || now.Sub(heard) > limit {
 		return GateSilent
 	}
-	return GateState(g.state.Load())
+	return state
 }
 
 // SetTrouble says whether the gate has a trouble.

@@ -22,22 +22,26 @@ type switchRequest struct {
 }
 
 const (
-	controlPath     = "/switch"
+	switchPath      = "/switch"
+	linesPath       = "/lines"
 	maxControlBytes = 4 << 10 // of a request
 	controlLimit    = 5 * time.Second
 	// maxStateBytes holds the state of MaxLines × MaxGatesPerLine gates.
 	maxStateBytes = 256 << 10
+	// maxLinesBytes holds the LinesStatus of as many gates.
+	maxLinesBytes = 4 << 20
 )
 
-// controlHandler serves the local switch on the control socket. Whoever may
-// open the socket may work the switch: the socket's owner and group decide.
+// controlHandler serves the local switch and the state of the lines on the
+// control socket. Whoever may open the socket may work the switch: the socket's
+// owner and group decide.
 func (s *Station) controlHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+controlPath, func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET "+switchPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(s.switches.State()) // the client is gone where this fails
 	})
-	mux.HandleFunc("PUT "+controlPath, func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("PUT "+switchPath, func(w http.ResponseWriter, r *http.Request) {
 		var request switchRequest
 		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxControlBytes))
 		d.DisallowUnknownFields()
@@ -55,10 +59,12 @@ func (s *Station) controlHandler() http.Handler {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	})
+	mux.HandleFunc("GET "+linesPath, s.serveLines)
 	return mux
 }
 
-// Control works the local switch of a running box over its control socket.
+// Control works the local switch of a running box, and asks how its lines are,
+// over its control socket.
 type Control struct{ client *http.Client }
 
 // NewControl returns a Control for the box whose control socket is at path.
@@ -80,22 +86,36 @@ func (c *Control) Set(ctx context.Context, gate string, to gateway.Switch) error
 	if err != nil {
 		return err
 	}
-	_, err = c.call(ctx, http.MethodPut, body)
+	_, err = c.call(ctx, http.MethodPut, switchPath, body, maxStateBytes)
 	return err
 }
 
 // State returns what the switches stand at.
-func (c *Control) State(ctx context.Context) (SwitchState, error) {
-	var state SwitchState
-	body, err := c.call(ctx, http.MethodGet, nil)
-	if err == nil {
-		err = json.Unmarshal(body, &state)
-	}
+func (c *Control) State(ctx context.Context) (state SwitchState, err error) {
+	err = c.get(ctx, switchPath, maxStateBytes, &state)
 	return state, err
 }
 
-func (c *Control) call(ctx context.Context, method string, body []byte) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, method, "http://box"+controlPath, bytes.NewReader(body))
+// Lines returns how the lines and gates of the box are.
+func (c *Control) Lines(ctx context.Context) (status LinesStatus, err error) {
+	err = c.get(ctx, linesPath, maxLinesBytes, &status)
+	return status, err
+}
+
+// get reads an answer of at most most bytes.
+func (c *Control) get(ctx context.Context, path string, most int64, into any) error {
+	body, err := c.call(ctx, http.MethodGet, path, nil, most)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("the box's answer about %s cannot be read: %w: are box and command of one version?", path, err)
+	}
+	return nil
+}
+
+func (c *Control) call(ctx context.Context, method, path string, body []byte, most int64) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://box"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +124,7 @@ func (c *Control) call(ctx context.Context, method string, body []byte) ([]byte,
 		return nil, fmt.Errorf("reach the box over its control socket: %w: is it running, and are you in its group?", err)
 	}
 	defer response.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(response.Body, maxStateBytes))
+	answer, err := io.ReadAll(io.LimitReader(response.Body, most))
 	if err == nil && response.StatusCode/100 != 2 {
 		err = fmt.Errorf("the box answers: %s", bytes.TrimSpace(answer))
 	}

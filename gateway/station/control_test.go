@@ -83,7 +83,7 @@ func TestControlRefuses(t *testing.T) {
 		strings.Repeat(" ", maxControlBytes): 400,
 	} {
 		w := httptest.NewRecorder()
-		s.controlHandler().ServeHTTP(w, httptest.NewRequest(http.MethodPut, controlPath, strings.NewReader(body)))
+		s.controlHandler().ServeHTTP(w, httptest.NewRequest(http.MethodPut, switchPath, strings.NewReader(body)))
 		if w.Code != want {
 			t.Errorf("%.40q: %d, want %d", body, w.Code, want)
 		}

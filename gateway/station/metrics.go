@@ -6,9 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"gateline/drivers"
 	"gateline/gateway"
-	"gateline/replication"
 )
 
 const (
@@ -77,108 +75,4 @@ func (m *metrics) decided(a gateway.Answer, took time.Duration) {
 	if a.Observed {
 		m.observed[a.WouldReason].Inc()
 	}
-}
-
-// stateCollector reports at scrape time what the parts of the box know of
-// themselves.
-type stateCollector struct {
-	lines []*drivers.Line
-	feed  func() replication.Stats
-	// records is cache.Store's.
-	records func() (int, bool)
-	now     func() time.Time
-	s       *shared
-}
-
-var (
-	descRecords  = prometheus.NewDesc("gateline_records", "Records held; missing while the box is still reading its store.", nil, nil)
-	descUsable   = prometheus.NewDesc("gateline_store_usable", "1 once the store has held everything the centre had.", nil, nil)
-	descAge      = prometheus.NewDesc("gateline_watermark_age_seconds", "Age of the centre's last word; it decides what a box may still say.", nil, nil)
-	descMark     = prometheus.NewDesc("gateline_watermark_timestamp_seconds", "Centre's time in the last entry applied, 0 = none yet.", nil, nil)
-	descNumber   = prometheus.NewDesc("gateline_feed_number", "Number of the last feed entry applied.", nil, nil)
-	descLink     = prometheus.NewDesc("gateline_link_up", "1 while the link to the centre is up.", nil, nil)
-	descApplied  = prometheus.NewDesc("gateline_feed_entries_applied_total", "Feed entries applied.", nil, nil)
-	descGaps     = prometheus.NewDesc("gateline_feed_gaps_total", "Live entries that showed that others were missing.", nil, nil)
-	descRefused  = prometheus.NewDesc("gateline_feed_refused_total", "Feed entries that do not continue this box's history.", nil, nil)
-	descApplyErr = prometheus.NewDesc("gateline_feed_apply_errors_total", "Attempts to apply an entry that failed and were repeated.", nil, nil)
-	descPolicy   = prometheus.NewDesc("gateline_policy_version", "Version of the policy documents, 0 = none.", nil, nil)
-	descMode     = prometheus.NewDesc("gateline_policy_mode", "1 for the mode in force at this station.", []string{"mode"}, nil)
-	descClock    = prometheus.NewDesc("gateline_clock_trusted", "1 while the box's clock is trusted.", nil, nil)
-	descSwitch   = prometheus.NewDesc("gateline_switch", "Local switch: 0 auto, 1 manual, 2 open; gate is empty for the station.", []string{"gate"}, nil)
-	descLineUp   = prometheus.NewDesc("gateline_line_up", "1 while the line's port is open.", []string{"line"}, nil)
-	descLineErr  = prometheus.NewDesc("gateline_line_errors_total", "What went wrong on a line, by kind.", []string{"line", "kind"}, nil)
-	descBytes    = prometheus.NewDesc("gateline_line_bytes_total", "Bytes on a line.", []string{"line", "direction"}, nil)
-	descRepeats  = prometheus.NewDesc("gateline_line_repeats_total", "Taps asked again and answered with the identical answer.", []string{"line"}, nil)
-	descHeard    = prometheus.NewDesc("gateline_gate_heard_timestamp_seconds", "When a gate last sent a good frame, 0 = never.", []string{"line", "gate"}, nil)
-)
-
-// Describe implements prometheus.Collector.
-func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRecords, descUsable, descAge, descMark, descNumber, descLink, descApplied, descGaps, descRefused, descApplyErr,
-		descPolicy, descMode, descClock, descSwitch, descLineUp, descLineErr, descBytes, descRepeats, descHeard} {
-		ch <- d
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
-	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
-	}
-	now, position := c.now(), c.s.position()
-	if n, ok := c.records(); ok {
-		gauge(descRecords, float64(n))
-	}
-	gauge(descUsable, truth(c.s.usable()))
-	gauge(descMark, float64(position.Watermark)/1e6)
-	if position.Watermark != 0 {
-		gauge(descAge, age(now, position).Seconds())
-	}
-	gauge(descNumber, float64(position.Number))
-	gauge(descClock, truth(c.s.clock.state.Load().Trusted))
-	feed := c.feed()
-	gauge(descLink, truth(feed.Connected))
-	counter(descApplied, feed.Applied)
-	counter(descGaps, feed.Gaps)
-	counter(descRefused, feed.Refused)
-	counter(descApplyErr, feed.ApplyErrors)
-	schedule := c.s.schedule.Load()
-	if schedule == nil {
-		gauge(descPolicy, 0)
-	} else {
-		gauge(descPolicy, float64(schedule.Version))
-	}
-	if p := schedule.At(now); p != nil {
-		gauge(descMode, 1, p.Mode.String())
-	}
-	switches := c.s.switches.State()
-	gauge(descSwitch, float64(switches.Station), "")
-	for _, name := range c.s.switches.names() {
-		gauge(descSwitch, float64(switches.Gates[name]), name)
-	}
-	for _, l := range c.lines {
-		counters := l.Counters()
-		gauge(descLineUp, truth(l.Up()), l.Name())
-		counters.Errors(func(kind string, n uint64) { counter(descLineErr, n, l.Name(), kind) })
-		counter(descBytes, counters.BytesIn.Load(), l.Name(), "in")
-		counter(descBytes, counters.BytesOut.Load(), l.Name(), "out")
-		counter(descRepeats, counters.Repeats.Load(), l.Name())
-		for _, g := range l.Gates().All() {
-			var at float64
-			if heard := g.Heard(); !heard.IsZero() {
-				at = float64(heard.UnixMilli()) / 1e3
-			}
-			gauge(descHeard, at, l.Name(), g.Name)
-		}
-	}
-}
-
-func truth(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
 }

@@ -2,10 +2,15 @@ package station
 
 import (
 	_ "embed"
+	"fmt"
 	"html/template"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
+	"gateline/drivers"
 	"gateline/gateway"
 )
 
@@ -27,7 +32,9 @@ type page struct {
 	PolicyVersion uint64
 	Next          *gateway.Policy
 	Switch        gateway.Switch
-	Lines         []pageLine
+	// Serving of Gates are in service.
+	Serving, Gates int
+	Lines          []pageLine
 }
 
 type pageCheck struct {
@@ -35,21 +42,29 @@ type pageCheck struct {
 }
 
 type pageLine struct {
-	Name  string
-	Up    bool
-	Gates []pageGate
+	Name, Port string
+	Up         bool
+	// Errors are those kinds that there were since the box started.
+	Errors []pageError
+	Gates  []pageGate
+}
+
+type pageError struct {
+	Kind  string
+	Count uint64
 }
 
 type pageGate struct {
 	Name    string
 	Address uint8
 	Switch  gateway.Switch
-	Heard   string
-	Silent  bool
+	// State is in both languages; Look is the style it is shown in.
+	State, Look string
+	Troubles    []string
+	RoundTrip   string
+	Taps        uint64
+	Heard       string
 }
-
-// gateSilentAfter is when a gate counts as silent: it beats every second.
-const gateSilentAfter = 3 * time.Second
 
 func (s *Station) page(now time.Time) page {
 	position, schedule, switches := s.cache.Position(), s.schedule.Load(), s.switches.State()
@@ -76,33 +91,72 @@ func (s *Station) page(now time.Time) page {
 			}
 		}
 	}
-	for _, l := range s.lines {
-		line := pageLine{Name: l.Name(), Up: l.Up()}
-		for _, g := range l.Gates().All() {
-			gate := pageGate{Name: g.Name, Address: g.Address, Switch: switches.Gates[g.Name], Heard: "–", Silent: true}
-			if heard := g.Heard(); !heard.IsZero() {
-				since := now.Sub(heard)
-				gate.Heard, gate.Silent = since.Round(time.Second).String(), since > gateSilentAfter
+	for _, l := range s.linesStatus(now).Lines {
+		line := pageLineOf(now, &l, switches)
+		for _, g := range l.Gates {
+			p.Gates++
+			if g.State == drivers.GateServing.String() {
+				p.Serving++
 			}
-			line.Gates = append(line.Gates, gate)
 		}
 		p.Lines = append(p.Lines, line)
 	}
 	return p
 }
 
-// inBoth puts the Chinese before what the checks say in English; the page is
-// for station staff, the checks for machines too.
+func pageLineOf(now time.Time, l *LineStatus, switches SwitchState) pageLine {
+	line := pageLine{Name: l.Name, Port: l.Port, Up: l.Up}
+	for _, kind := range slices.Sorted(maps.Keys(l.Errors)) {
+		if n := l.Errors[kind]; n > 0 {
+			line.Errors = append(line.Errors, pageError{inBoth(kind), n})
+		}
+	}
+	for i := range l.Gates {
+		line.Gates = append(line.Gates, pageGateOf(now, &l.Gates[i], switches))
+	}
+	return line
+}
+
+// pageGateOf shows a gate in service in green, one on its way in amber, and one
+// that needs somebody in red.
+func pageGateOf(now time.Time, g *GateStatus, switches SwitchState) pageGate {
+	gate := pageGate{
+		Name: g.Name, Address: g.Address, Switch: switches.Gates[g.Name], State: inBoth(g.State), Look: "bad",
+		RoundTrip: "–", Taps: g.Taps, Heard: "–",
+	}
+	switch g.State {
+	case drivers.GateServing.String():
+		gate.Look = "ok"
+	case drivers.GateStarting.String():
+		gate.Look = "soon"
+	}
+	for _, trouble := range g.Troubles {
+		gate.Troubles = append(gate.Troubles, inBoth(trouble))
+	}
+	if g.RoundTripUS > 0 {
+		gate.RoundTrip = fmt.Sprintf("%.1f ms", float64(g.RoundTripUS)/1000)
+	}
+	if g.Heard != nil {
+		gate.Heard = max(now.Sub(*g.Heard), 0).Round(time.Second).String()
+	}
+	return gate
+}
+
+// inBoth puts the Chinese before what checks, gates and lines say in English; the
+// page is for station staff, the rest for machines too.
 func inBoth(english string) string {
 	chinese := map[string]string{
 		"store": "存储", "snapshot": "数据快照", "policy": "政策", "lines": "线路", "clock": "时钟", "updates": "更新",
 		whyLookup: "查询失败", whySnapshot: "尚不完整,乘客走人工通道", whyPolicy: "没有生效的政策,乘客走人工通道", whyLines: "没有打开的串口", whyFailed: "磁盘故障,不再应用更新:修复后重启站端",
+		"silent": "无应答", "starting": "启动中", "serving": "正常", "refused": "拒绝",
+		"duplicate_address": "地址重复?", "tamper": "机壳打开", "power": "电源故障", "key": "密钥不符",
+		"noise": "杂波字节", "malformed": "内容错误", "unknown_gate": "未知地址", "unproven": "未通过验证", "replayed": "重放", "late": "迟到应答", "port": "串口故障",
 		whyBuilt: "早于本程序的构建时间", whyBehind: "比中心最近的消息慢一小时以上", whyUnsynced: "未同步,或同步后发生跳变", whyLongAgo: "上次同步已超过 24 小时",
 	}[english]
 	if chinese == "" {
 		return english
 	}
-	return chinese + " " + english
+	return chinese + " " + strings.ReplaceAll(english, "_", " ")
 }
 
 func (s *Station) servePage(w http.ResponseWriter, _ *http.Request) {

@@ -38,6 +38,7 @@ type Station struct {
 	cfg      Config
 	log      *slog.Logger
 	now      func() time.Time
+	started  time.Time
 	cache    *cache.Store
 	feed     *replication.Box
 	lines    []*drivers.Line
@@ -59,6 +60,7 @@ func Open(ctx context.Context, cfg Config, o Options) (_ *Station, err error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
+	s.started = s.now()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -202,6 +204,7 @@ func (s *Station) Run(ctx context.Context) error {
 	if s.control != nil {
 		g.Go(func() error { return serveHTTP(ctx, s.control, s.controlHandler()) })
 	}
+	g.Go(func() error { return s.watchGates(ctx) })
 	g.Go(func() error { return s.notify(ctx) })
 	err := g.Wait()
 	if asked.Err() != nil && errors.Is(err, asked.Err()) {
