@@ -51,10 +51,12 @@ type environment struct {
 	credentials string
 	// server is the address of the centre; empty = the default.
 	server string
+	// plain forbids colours, https://no-color.org.
+	plain bool
 }
 
 func readEnvironment() environment {
-	return environment{credentials: os.Getenv("CREDENTIALS_DIRECTORY"), server: os.Getenv("GATELINE_SERVER")}
+	return environment{credentials: os.Getenv("CREDENTIALS_DIRECTORY"), server: os.Getenv("GATELINE_SERVER"), plain: os.Getenv("NO_COLOR") != ""}
 }
 
 // tokenKeyFile returns where systemd puts the token key, or other where the
@@ -103,7 +105,7 @@ func newRoot(env environment) *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return errUsage{err} })
-	root.AddCommand(newStation(env), newSwitch(), newCheck(env), newOSDP(env), newCentral(env), newOps(env), newSimulate(), newDemo())
+	root.AddCommand(newStation(env), newSwitch(), newLine(env), newCheck(env), newOSDP(env), newCentral(env), newOps(env), newSimulate(), newDemo())
 	return root
 }
 

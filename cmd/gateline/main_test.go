@@ -190,7 +190,8 @@ func TestTokenKeyFile(t *testing.T) {
 	}
 	t.Setenv("CREDENTIALS_DIRECTORY", "/c")
 	t.Setenv("GATELINE_SERVER", "nats://s")
-	if got := readEnvironment(); got != (environment{credentials: "/c", server: "nats://s"}) {
+	t.Setenv("NO_COLOR", "1")
+	if got := readEnvironment(); got != (environment{credentials: "/c", server: "nats://s", plain: true}) {
 		t.Error(got)
 	}
 }

@@ -69,14 +69,10 @@ func newSwitch() *cobra.Command {
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"auto", "manual", "open"},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := station.LoadConfig(config, station.DefaultConfig())
+			cfg, control, err := controlOf(config)
 			if err != nil {
 				return err
 			}
-			if cfg.ControlSocket == "" {
-				return fmt.Errorf("%s has no control socket: set [control] socket and restart the box", config)
-			}
-			control := station.NewControl(cfg.ControlSocket)
 			if len(args) == 1 {
 				var to gateway.Switch
 				if err := to.UnmarshalText([]byte(args[0])); err != nil {
@@ -97,6 +93,16 @@ func newSwitch() *cobra.Command {
 	c.Flags().StringVar(&config, "config", defaultStationConfig, "configuration file of the box")
 	c.Flags().StringVar(&gate, "gate", "", "name of one gate; without it the whole station")
 	return c
+}
+
+// controlOf reads the configuration of a box and returns it with the box's
+// control socket.
+func controlOf(config string) (station.Config, *station.Control, error) {
+	cfg, err := station.LoadConfig(config, station.DefaultConfig())
+	if err == nil && cfg.ControlSocket == "" {
+		err = fmt.Errorf("%s has no control socket: set [control] socket and restart the box", config)
+	}
+	return cfg, station.NewControl(cfg.ControlSocket), err
 }
 
 func printSwitches(out io.Writer, cfg station.Config, state station.SwitchState) {

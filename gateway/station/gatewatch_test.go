@@ -40,10 +40,10 @@ func TestGateWatch(t *testing.T) {
 		"a start": {func(w *watched) { w.look(1, true, "silent"); w.look(2, true, "starting"); w.look(60, true, "serving") },
 			"level=INFO state=serving\n"},
 		"a gate that is not there": {func(w *watched) { w.look(60, true, "silent") },
-			`level=WARN state=silent next="see to its power, its cable, its address and the speed of its line"` + "\n"},
+			`level=WARN state=silent next="silent: see to its power, cable and address, and the speed of its line"` + "\n"},
 		"not before the line has settled": {func(w *watched) { w.look(5, true, "silent") }, ""},
 		"a start that does not end": {func(w *watched) { w.look(60, true, "starting") },
-			`level=WARN state=starting next="if it stays so, switch the reader off and on"` + "\n"},
+			`level=WARN state=starting next="starting: if it stays so, switch the reader off and on"` + "\n"},
 		"a short restart": {func(w *watched) {
 			w.look(60, true, "serving")
 			w.look(4, true, "starting")
@@ -51,18 +51,18 @@ func TestGateWatch(t *testing.T) {
 		},
 			"level=INFO state=serving\n"},
 		"refused": {func(w *watched) { w.look(2, true, "starting"); w.look(60, true, "refused", "key") },
-			`level=WARN state=refused troubles=key next="bring the key of its key_file into the reader"` + "\n"},
+			`level=WARN state=refused troubles=key next="key: bring the key of its key_file into the reader"` + "\n"},
 		"troubles come and go": {func(w *watched) {
 			w.look(30, true, "serving")
 			w.look(30, true, "serving", "tamper", "power")
 			w.look(30, true, "serving")
 		}, "level=INFO state=serving\n" +
-			`level=WARN state=serving troubles=tamper,power next="close the reader's case and find out who opened it; see to the reader's power supply"` + "\n" +
+			`level=WARN state=serving troubles=tamper,power next="tamper: close the reader's case and find out who opened it; power: see to the reader's power supply"` + "\n" +
 			"level=INFO state=serving\n"},
 		"two readers with one address": {func(w *watched) { w.look(30, true, "serving"); w.look(30, true, "silent", "duplicate_address", "key") },
 			"level=INFO state=serving\n" +
-				`level=WARN state=silent was=serving troubles=duplicate_address,key next="see to its power, its cable, its address and the speed of its line; ` +
-				`give each reader of the line an address of its own, two may have this one; its key is not that of its key_file: bring that into the reader"` + "\n"},
+				`level=WARN state=silent was=serving troubles=duplicate_address,key next="silent: see to its power, cable and address, and the speed of its line; ` +
+				`duplicate_address: give each reader an address of its own; key: bring the key of its key_file into the reader"` + "\n"},
 		"the line goes down and its gates with it": {func(w *watched) {
 			w.look(30, true, "serving")
 			w.look(30, false, "silent")
@@ -71,10 +71,10 @@ func TestGateWatch(t *testing.T) {
 		}, "level=INFO state=serving\n"},
 		"a gate that does not come back with its line": {func(w *watched) { w.look(30, true, "serving"); w.look(30, false, "silent"); w.look(30, true, "silent") },
 			"level=INFO state=serving\n" +
-				`level=WARN state=silent was=serving next="see to its power, its cable, its address and the speed of its line"` + "\n"},
+				`level=WARN state=silent was=serving next="silent: see to its power, cable and address, and the speed of its line"` + "\n"},
 		"it goes and comes again": {func(w *watched) { w.look(30, true, "serving"); w.look(30, true, "silent"); w.look(30, true, "serving") },
 			"level=INFO state=serving\n" +
-				`level=WARN state=silent was=serving next="see to its power, its cable, its address and the speed of its line"` + "\n" +
+				`level=WARN state=silent was=serving next="silent: see to its power, cable and address, and the speed of its line"` + "\n" +
 				"level=INFO state=serving was=silent\n"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 
 	"gateline/drivers"
@@ -109,28 +110,28 @@ func gateStatus(now time.Time, g *drivers.Gate) GateStatus {
 }
 
 // Advice returns what somebody ought to do about the gate, one step for each
-// thing that is not well.
+// thing that is not well, as "thing: what to do".
 func (g *GateStatus) Advice() (steps []string) {
 	switch g.State {
 	case drivers.GateSilent.String():
-		steps = append(steps, "see to its power, its cable, its address and the speed of its line")
+		steps = append(steps, "silent: see to its power, cable and address, and the speed of its line")
 	case drivers.GateStarting.String():
-		steps = append(steps, "if it stays so, switch the reader off and on")
+		steps = append(steps, "starting: if it stays so, switch the reader off and on")
 	case drivers.GateRefused.String():
-		steps = append(steps, "bring the key of its key_file into the reader")
+		if !slices.Contains(g.Troubles, "key") { // which says what to do
+			steps = append(steps, "refused: switch the reader off and on, then see what it reports")
+		}
 	}
 	for _, trouble := range g.Troubles {
 		switch trouble {
 		case "duplicate_address":
-			steps = append(steps, "give each reader of the line an address of its own, two may have this one")
+			steps = append(steps, "duplicate_address: give each reader an address of its own")
 		case "tamper":
-			steps = append(steps, "close the reader's case and find out who opened it")
+			steps = append(steps, "tamper: close the reader's case and find out who opened it")
 		case "power":
-			steps = append(steps, "see to the reader's power supply")
+			steps = append(steps, "power: see to the reader's power supply")
 		case "key":
-			if g.State != drivers.GateRefused.String() { // it says so already
-				steps = append(steps, "its key is not that of its key_file: bring that into the reader")
-			}
+			steps = append(steps, "key: bring the key of its key_file into the reader")
 		}
 	}
 	return steps

@@ -149,8 +149,8 @@ func TestReaders(t *testing.T) {
 	}
 	for _, line := range []string{
 		`level=INFO msg="gate is well" line=west gate=R0 state=serving` + "\n",
-		`level=WARN msg="gate is not well" line=west gate=R1 state=refused troubles=key next="bring the key of its key_file into the reader"` + "\n",
-		`level=WARN msg="gate is not well" line=west gate=R2 state=serving troubles=tamper next="close the reader's case`,
+		`level=WARN msg="gate is not well" line=west gate=R1 state=refused troubles=key next="key: bring the key of its key_file into the reader"` + "\n",
+		`level=WARN msg="gate is not well" line=west gate=R2 state=serving troubles=tamper next="tamper: close the reader's case`,
 	} {
 		until(t, "the log has "+line, func() bool { return strings.Contains(log.String(), line) })
 	}
@@ -180,7 +180,7 @@ func TestReaders(t *testing.T) {
 	sees("a pass's sound", func(s osdp.Show) bool { return s.Code == osdp.CmdBUZ && s.Buz.Count == 7 })
 	until(t, "the tap is counted", func() bool { return gates()[0].Taps == 1 })
 	r.do(func() { r.deaf = true })
-	until(t, "they are silent", func() bool { g := gates(); return g[0].State == "silent" && g[1].State == "silent" })
+	until(t, "they are silent", func() bool { g := gates(); return g[0].State == "silent" && g[2].State == "silent" })
 	if status, body := b.get("/readyz"); strings.Contains(body, "gate") {
 		t.Errorf("whether the box is ready depends on gates: %d %s", status, body)
 	}
