@@ -80,13 +80,13 @@ func TestSignalsValidate(t *testing.T) {
 	for want, edit := range map[string]func(s *Signals){
 		"pulse:":          func(s *Signals) { s.Pulse = time.Minute },
 		"for:":            func(s *Signals) { s.For = 0 },
-		"refuse: text":    func(s *Signals) { s.Refuse.Text = strings.Repeat("x", MaxText+1) },
-		"manual: text":    func(s *Signals) { s.Manual.Text = "请走人工通道" },
-		"auto: text":      func(s *Signals) { s.Auto.Text = "a\nb" },
-		"pass: 10 beeps":  func(s *Signals) { s.Pass.Beeps = 10 },
-		"refuse: its":     func(s *Signals) { s.Refuse.Light = s.Closed.Light },
-		"link_lost: a":    func(s *Signals) { s.LinkLost.Text = "lost" },
-		"closed: 99 beep": func(s *Signals) { s.Closed.Beeps = 99 },
+		"refuse.text:":    func(s *Signals) { s.Refuse.Text = strings.Repeat("x", MaxText+1) },
+		"manual.text:":    func(s *Signals) { s.Manual.Text = "请走人工通道" },
+		"auto.text:":      func(s *Signals) { s.Auto.Text = "a\nb" },
+		"pass.beeps: 10 ": func(s *Signals) { s.Pass.Beeps = 10 },
+		"refuse.light:":   func(s *Signals) { s.Refuse.Light = s.Closed.Light },
+		"link_lost.text:": func(s *Signals) { s.LinkLost.Text = "lost" },
+		"closed.beeps:":   func(s *Signals) { s.Closed.Beeps = 99 },
 	} {
 		s := DefaultSignals()
 		edit(&s)

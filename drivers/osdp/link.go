@@ -89,6 +89,8 @@ type link struct {
 	served time.Time // its last good reply in service
 	// draining: what it reads now may be from before it was heard again.
 	draining bool
+	// known: it has said whether its case is open and its power is well.
+	known bool
 	// The last tap and its answer: a reader that is started over reports a read
 	// again that it does not know to have arrived.
 	lastTap    gateway.Tap
@@ -129,6 +131,7 @@ func (l *link) again() {
 func (l *link) resync() {
 	l.fresh, l.wait, l.more, l.resynced = true, false, false, true
 	l.handshake, l.channel = nil, nil
+	l.known = false
 	l.show.forget()
 }
 
@@ -237,7 +240,11 @@ func (l *link) goesOn(now time.Time, room bool) bool {
 	if l.state != StateOnline || l.code != CmdPOLL || l.draining {
 		return false // first the reader has its say
 	}
-	if l.expire(now); len(l.orders) == 0 {
+	switch l.expire(now); {
+	case len(l.orders) > 0:
+	case !l.known:
+		l.orders = append(l.orders, pendingCommand{kind: orderStatus, code: CmdLSTAT})
+	default:
 		l.orders = l.show.next(l.orders, now, room)
 	}
 	l.more = len(l.orders) > 0
@@ -358,6 +365,7 @@ func (l *link) reply(now time.Time, f *Frame) (outcome, *Read) {
 	case StateOnline:
 		l.inService(now)
 		if l.order {
+			l.status(f)
 			l.done(now, true)
 			return outcomeGood, nil
 		}
@@ -414,6 +422,9 @@ func (l *link) done(now time.Time, obeyed bool) {
 		return
 	}
 	l.order = false
+	if l.orders[0].kind == orderStatus {
+		l.known = true // also where it does not know the question
+	}
 	l.show.done(now, &l.orders[0], obeyed)
 	l.orders = append(l.orders[:0], l.orders[1:]...)
 	switch {
@@ -422,6 +433,17 @@ func (l *link) done(now time.Time, obeyed bool) {
 	case obeyed || len(l.orders) == 0:
 		// Only what the rider waits for is urgent: the gate, else the first sign.
 		l.urgent = false
+	}
+}
+
+// status notes what a reader says of itself, asked or not.
+func (l *link) status(f *Frame) {
+	if f.Code != ReplyLSTATR {
+		return
+	}
+	if s, err := ParseLocalStatus(f.Data); err == nil {
+		l.gate.SetTrouble(drivers.TroubleTamper, s.Tamper)
+		l.gate.SetTrouble(drivers.TroublePower, s.Power)
 	}
 }
 
@@ -440,11 +462,8 @@ func (l *link) report(f *Frame) (outcome, *Read) {
 		if r, err := ParseFormatted(f.Data); err == nil {
 			l.read = r.read()
 		}
-	case ReplyLSTATR:
-		if s, err := ParseLocalStatus(f.Data); err == nil {
-			l.gate.SetTrouble(drivers.TroubleTamper, s.Tamper)
-			l.gate.SetTrouble(drivers.TroublePower, s.Power)
-		}
+	default:
+		l.status(f)
 	}
 	switch {
 	case !presented:

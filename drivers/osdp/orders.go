@@ -29,6 +29,7 @@ const (
 	orderDoor                         // the gate stands open, or no longer
 	orderLight                        // the lane's light
 	orderText                         // the lane's text
+	orderStatus                       // what the reader says of itself
 )
 
 // ofAnswer reports whether the order is for a rider who may be gone later.

@@ -326,6 +326,13 @@ func TestTamperIsReported(t *testing.T) {
 			t.Errorf("case open %v: trouble %v", open, gate.Trouble().Names())
 		}
 	}
+	// One that was opened while nobody asked is found at the start.
+	b.pds[0].status.Tamper = true
+	b.cp.Reset()
+	b.until(b.now.Add(time.Second))
+	if b.cp.cfg.Gates.At(0).Trouble()&drivers.TroubleTamper == 0 {
+		t.Error("an open case is not found at the start")
+	}
 	if gate.State(b.now) != drivers.GateServing || gate.RoundTrip() <= 0 || gate.Counters.Asked.Load() == 0 {
 		t.Error("the gate's state, round trip or count is missing")
 	}
