@@ -30,6 +30,10 @@ func newGate(baud int, position func() gateway.Position) (*gate, error) {
 	return &gate{wire: w, device: direct.NewGate(now, gateAddress, nil, 0), position: position, wake: now}, nil
 }
 
+// usable and serving implement tapper: nothing is ever wrong with a gate.
+func (g *gate) usable() bool  { return true }
+func (g *gate) serving() bool { return true }
+
 // idle lets the gate live until t: it beats and listens.
 func (g *gate) idle(ctx context.Context, t time.Time) error {
 	for now := time.Now(); now.Before(t) && ctx.Err() == nil; now = time.Now() {

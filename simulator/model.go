@@ -51,6 +51,7 @@ type tapRecord struct {
 	credential int // index; noCredential = the gate could not read it
 	purpose    gateway.Purpose
 	answered   bool
+	abandoned  bool // the gate lost its power meanwhile
 	got        outcome
 	sent       time.Time // last byte of the question
 	received   time.Time // last byte of the answer

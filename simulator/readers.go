@@ -3,10 +3,8 @@ package simulator
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"time"
 
@@ -14,51 +12,87 @@ import (
 	"gateline/gateway"
 )
 
-// readers is a line of simulated OSDP readers: one pseudo-terminal, half-
-// duplex, paced in both directions, with the readers' turnaround. One goroutine
-// is the line and everything on it.
+// readers is a line of simulated OSDP readers: one pseudo-terminal with a
+// medium behind it. One goroutine is the line and everything on it.
 type readers struct {
-	wire       *wire
-	turnaround time.Duration
-	position   func() gateway.Position
+	wire     *wire
+	position func() gateway.Position
 
-	mu    sync.Mutex // guards what follows
-	pds   []*osdp.PD
-	waits []chan<- sign // by reader; nil = nobody waits
-	told  []bool        // by reader: it shows something permanent
-}
-
-// sign is the first thing that a reader shows for a tap.
-type sign struct {
-	verdict gateway.Verdict
-	open    bool
-	at      time.Time
-	bytes   int // of the command that brought it
+	mu     sync.Mutex // guards medium
+	medium medium
 }
 
 const (
-	// readerLoop is how often the line looks whether it is to end.
+	// readerLoop is how often the line looks whether it is to end, or whether
+	// a reader is to be switched off.
 	readerLoop = 50 * time.Millisecond
 	// signLimit is how long a rider waits for a sign.
 	signLimit = 3 * time.Second
 )
 
-// newReaders returns n readers on a line, addresses 0 to n-1, each with the key
-// in keys where there is one.
-func newReaders(n, baud int, turnaround time.Duration, keys []osdp.Key, r *rand.Rand, position func() gateway.Position) (*readers, error) {
-	w, err := openWire(baud)
+// readersConfig says what a line of readers is.
+type readersConfig struct {
+	baud       int
+	turnaround time.Duration
+	// keys are those that the box has, one for each reader; nil = in clear.
+	keys     []osdp.Key
+	n        int
+	faults   faults
+	r        *rand.Rand // owned by the line
+	position func() gateway.Position
+}
+
+// newReaders returns readers on a line, addresses 0 to n-1.
+func newReaders(c readersConfig) (*readers, error) {
+	w, err := openWire(c.baud)
 	if err != nil {
 		return nil, err
 	}
-	l := &readers{wire: w, turnaround: turnaround, position: position, waits: make([]chan<- sign, n), told: make([]bool, n)}
-	for i := range n {
-		c := osdp.PDConfig{Address: byte(i), Baud: uint32(baud), Capabilities: osdp.TypicalCapabilities(), Rand: source{r}}
-		if keys != nil {
-			c.Key, c.RequireSecure = &keys[i], true
-		}
-		l.pds = append(l.pds, osdp.NewPD(c))
-	}
+	l := &readers{wire: w, position: c.position}
+	l.medium = newMedium(c, time.Now())
 	return l, nil
+}
+
+// newMedium returns the wires of a line and the readers on them, with what is
+// wrong with them.
+func newMedium(c readersConfig, now time.Time) medium {
+	m := medium{air: newNoise(c.faults.errorRate, c.r), echo: c.faults.echo, r: c.r, baud: c.baud}
+	for i := range c.n {
+		m.units = append(m.units, c.unit(i, c.faults.fault(i), now))
+	}
+	for i, u := range m.units { // second ones come behind, so that a reader's index is its address
+		if u.fault.kind == faultTwin {
+			twin := c.unit(i, u.fault, now)
+			twin.turnaround = u.fault.turnaround
+			m.units = append(m.units, twin)
+		}
+	}
+	return m
+}
+
+// unit returns the reader with an address and a fault.
+func (c *readersConfig) unit(address int, fault readerFault, now time.Time) *unit {
+	pd := osdp.PDConfig{Address: byte(address), Baud: uint32(c.baud), Capabilities: osdp.TypicalCapabilities(), Rand: source{c.r}}
+	if c.keys != nil {
+		pd.Key, pd.RequireSecure = &c.keys[address], true
+	}
+	u := &unit{fault: fault, turnaround: c.turnaround}
+	switch fault.kind {
+	case faultSlow:
+		u.turnaround = fault.turnaround
+	case faultBabble:
+		u.nextBabble = now.Add(fault.every)
+	case faultWrongKey:
+		var other osdp.Key
+		_, _ = source{c.r}.Read(other[:]) // never fails
+		pd.Key = &other
+	case faultDefaultKey:
+		pd.Key, pd.RequireSecure = nil, false
+	case faultSpeed:
+		pd.Baud = uint32(fault.baud)
+	}
+	u.pd = osdp.NewPD(pd)
+	return u
 }
 
 // source is a seeded source of bytes; only the line's goroutine reads it.
@@ -74,70 +108,75 @@ func (s source) Read(b []byte) (int, error) {
 // run is the line until ctx is done.
 func (l *readers) run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		in, at, err := l.wire.receive(time.Now().Add(readerLoop))
-		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		now := time.Now()
+		until := now.Add(readerLoop)
+		l.mu.Lock()
+		out, wake := l.medium.step(now)
+		l.mu.Unlock()
+		if len(out) > 0 {
+			if _, err := l.wire.master.Write(out); err != nil {
+				return fmt.Errorf("readers on %s: %w", l.wire.path, err)
+			}
+		}
+		if !wake.IsZero() && wake.Before(until) {
+			until = wake
+		}
+		in, at, err := l.wire.listen(until)
+		if err != nil {
 			return fmt.Errorf("readers on %s: %w", l.wire.path, err)
 		}
 		if len(in) == 0 {
 			continue
 		}
-		reply := l.step(at, in)
-		if len(reply) == 0 {
-			continue
-		}
-		if err := l.wire.timer.Until(at.Add(l.turnaround)); err != nil {
-			return err
-		}
-		if _, err := l.wire.send(reply); err != nil {
+		baud, err := l.wire.speed()
+		if err != nil {
 			return fmt.Errorf("readers on %s: %w", l.wire.path, err)
 		}
+		l.mu.Lock()
+		l.medium.baud = baud
+		l.medium.say(at, in)
+		l.mu.Unlock()
 	}
 	return ctx.Err()
 }
 
-// step lets every reader hear what came, and returns what the line then
-// carries: two that answer at once collide.
-func (l *readers) step(at time.Time, in []byte) (reply []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for i, pd := range l.pds {
-		reply = append(reply, pd.Step(at, in)...)
-		for _, s := range pd.Shown() {
-			l.told[i] = l.told[i] || s.Code == osdp.CmdLED && s.LED.Perm == osdp.PermSet
-			if first, ok := signOf(s); ok && l.waits[i] != nil {
-				first.at, first.bytes = at, len(in)
-				l.waits[i] <- first
-				l.waits[i] = nil
-			}
-		}
-	}
-	return reply
-}
-
-// signOf reads an answer from what a reader was told to show.
-func signOf(s osdp.Show) (sign, bool) {
-	switch {
-	case s.Code == osdp.CmdOUT && s.Out.Control == osdp.OutPulseOn:
-		return sign{verdict: gateway.VerdictPass, open: true}, true
-	case s.Code == osdp.CmdLED && s.LED.Temp == osdp.TempSet && s.LED.TempBlink.OnColor == osdp.Red:
-		return sign{verdict: gateway.VerdictRefuse}, true
-	case s.Code == osdp.CmdLED && s.LED.Temp == osdp.TempSet && s.LED.TempBlink.OnColor == osdp.Amber:
-		return sign{verdict: gateway.VerdictManual}, true
-	}
-	return sign{}, false
-}
-
-// ready reports whether every reader has been told what to show between taps,
-// which the box does once it is done with a reader's start.
+// ready reports whether every reader that is well has been told what to show
+// between taps, which the box does once it is done with a reader's start.
 func (l *readers) ready() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, told := range l.told {
-		if !told {
+	for _, u := range l.medium.units {
+		if u.fault.serves() && !u.told {
 			return false
 		}
 	}
 	return true
+}
+
+// plan has readers switched off and on.
+func (l *readers) plan(switches []powerSwitch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.medium.switches = switches
+}
+
+// restore ends a plan; every reader gets its power back.
+func (l *readers) restore(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.medium.switches = nil
+	for i := range l.medium.units {
+		l.medium.power(powerSwitch{at: now, reader: i, on: true})
+	}
+}
+
+// counted returns what has happened on the line so far; the slices are the
+// caller's.
+func (l *readers) counted() (LineCounts, returns) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	back := l.medium.back
+	return l.medium.counts, returns{found: append([]time.Duration(nil), back.found...), back: append([]time.Duration(nil), back.back...)}
 }
 
 // reader is one reader of a line, as a rider uses it.
@@ -149,15 +188,31 @@ type reader struct {
 // idle lets time pass; the line lives by itself.
 func (r *reader) idle(ctx context.Context, t time.Time) error { return wait(ctx, time.Until(t)) }
 
+// usable reports whether the reader is one that the box ought to serve.
+func (r *reader) usable() bool { return r.line.medium.units[r.index].fault.serves() }
+
+// serving reports whether the reader has power and the box asks it for cards.
+func (r *reader) serving() bool {
+	r.line.mu.Lock()
+	defer r.line.mu.Unlock()
+	u := r.line.medium.units[r.index]
+	return !u.off && !u.served.IsZero()
+}
+
 // tap presents a credential and waits for the first sign of an answer. OSDP
 // has no word for a purpose: a reader of an entry asks for entries only.
 func (r *reader) tap(ctx context.Context, credentialIndex int, _ gateway.Purpose) (tapRecord, error) {
 	t := tapRecord{credential: credentialIndex, before: r.line.position(), blind: true, tries: 1}
-	answer := make(chan sign, 1)
+	signs := make(chan sign, 1)
+	u := r.line.medium.units[r.index]
 	r.line.mu.Lock()
-	r.line.waits[r.index] = answer
 	t.sent = time.Now()
-	r.line.pds[r.index].Present(t.sent, readOf(credentialIndex))
+	if u.off {
+		signs <- sign{dark: true}
+	} else {
+		u.waits = signs
+		u.present(t.sent, readOf(credentialIndex))
+	}
 	r.line.mu.Unlock()
 	limit := time.NewTimer(signLimit)
 	defer limit.Stop()
@@ -166,10 +221,14 @@ func (r *reader) tap(ctx context.Context, credentialIndex int, _ gateway.Purpose
 		return t, ctx.Err()
 	case <-limit.C:
 		r.line.mu.Lock()
-		r.line.waits[r.index] = nil
+		u.waits = nil
 		r.line.mu.Unlock()
 		t.received = time.Now()
-	case s := <-answer:
+	case s := <-signs:
+		if s.dark {
+			t.abandoned, t.received = true, time.Now()
+			break
+		}
 		t.answered, t.received, t.lineBytes = true, s.at, s.bytes
 		t.got = outcome{verdict: s.verdict, open: s.open}
 	}

@@ -1,9 +1,16 @@
 package simulator
 
 import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"gateline/drivers/osdp"
 	"gateline/gateway"
 )
 
@@ -12,8 +19,8 @@ import (
 func TestReaders(t *testing.T) {
 	for name, secure := range map[string]bool{"secure": true, "clear": false} {
 		t.Run(name, func(t *testing.T) {
-			cfg := DefaultConfig()
-			cfg.Scenario, cfg.Protocol, cfg.Secure = "rush", "osdp", secure
+			cfg := DefaultConfig(ScenarioRush)
+			cfg.Protocol, cfg.Secure = "osdp", secure
 			cfg.Gates, cfg.Cards, cfg.Taps, cfg.Seed = 4, 2000, 60, 5
 			report, err := Run(t.Context(), cfg)
 			if err != nil {
@@ -55,4 +62,121 @@ func TestWrongSignIsFound(t *testing.T) {
 			t.Errorf("%v is taken for right: %v", verdict, !right)
 		}
 	}
+}
+
+// Readers hear the box only at their own speed, which is what the box has given
+// to its port; at another they stay silent.
+func TestReadersOtherSpeed(t *testing.T) {
+	l, err := newReaders(readersConfig{n: 1, baud: 115200, turnaround: time.Millisecond, r: rand.New(rand.NewPCG(1, 1)),
+		position: func() gateway.Position { return gateway.Position{} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- l.run(ctx) }()
+	defer func() {
+		cancel()
+		if err := errors.Join(<-ended, l.wire.close()); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}()
+	asked := uint64(0)
+	ask := func(baud uint32, frame []byte) {
+		t.Helper()
+		setSpeed(t, l.wire.slave, baud)
+		if _, err := l.wire.slave.Write(frame); err != nil {
+			t.Fatal(err)
+		}
+		asked++
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for limit := soon(); ; <-tick.C {
+			l.mu.Lock()
+			heard := l.medium.counts.Questions == asked && !l.medium.busy(soon())
+			l.mu.Unlock()
+			if heard {
+				return
+			}
+			if time.Now().After(limit) {
+				t.Fatalf("the line never heard question %d", asked)
+			}
+		}
+	}
+	ask(9600, poll(0, 0))
+	ask(115200, osdp.AppendFrame(nil, &osdp.Frame{SQN: 0, CRC: true, Code: osdp.CmdID, Data: osdp.AppendRequest(nil)}))
+	var got []byte
+	buf := make([]byte, 64)
+	for {
+		n, err := l.wire.slave.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, buf[:n]...)
+		if f, ok := frameOf(got); ok {
+			if f.Code != osdp.ReplyPDID {
+				t.Errorf("the first thing a reader says has code %02x", f.Code)
+			}
+			return
+		}
+	}
+}
+
+func setSpeed(t *testing.T, f *os.File, baud uint32) {
+	t.Helper()
+	conn, err := f.SyscallConn()
+	if err == nil {
+		ctl := conn.Control(func(fd uintptr) {
+			var s *unix.Termios
+			if s, err = unix.IoctlGetTermios(int(fd), unix.TCGETS2); err != nil {
+				return
+			}
+			s.Cflag = s.Cflag&^unix.CBAUD | unix.BOTHER
+			s.Ispeed, s.Ospeed = baud, baud
+			err = unix.IoctlSetTermios(int(fd), unix.TCSETS2, s)
+		})
+		err = errors.Join(ctl, err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// With damaged bits on the line, an echo, or readers that are dead, nothing is
+// wrong or lost.
+func TestNoisyLine(t *testing.T) {
+	cfg := smallReaders(ScenarioNoise)
+	cfg.ErrorRate, cfg.Echo = 1e-4, true
+	r, err := Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.OK() || r.Answered != cfg.Taps || r.Line.Damaged == 0 || r.Line.Retries == 0 || r.Returns != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestDeadGate(t *testing.T) {
+	cfg := smallReaders(ScenarioDeadGate)
+	cfg.Dead, cfg.Seed = 2, shortCut
+	r, err := Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.OK() || r.Answered+r.Abandoned != cfg.Taps || r.Line.Unanswered == 0 {
+		t.Errorf("%+v", r)
+	}
+	if r.Returns == 0 || r.BackMS.Max <= 0 || r.FoundMS.Max <= 0 {
+		t.Errorf("%d returns, found %+v, back %+v", r.Returns, r.FoundMS, r.BackMS)
+	}
+}
+
+// shortCut is a seed whose plan has a reader dark soon and not for long.
+const shortCut = 148
+
+// smallReaders is a run of some seconds.
+func smallReaders(scenario string) Config {
+	cfg := DefaultConfig(scenario)
+	cfg.Secure, cfg.Gates, cfg.Cards, cfg.Taps, cfg.Seed = true, 6, 2000, 80, 5
+	return cfg
 }

@@ -15,21 +15,19 @@ type Report struct {
 	Scenario string `json:"scenario"`
 	Seed     uint64 `json:"seed"`
 	// Taps were made, Answered of them got a verdict; Wrong of those were not
-	// what the model allows, Lost got none in time.
-	Taps     int            `json:"taps"`
-	Answered int            `json:"answered"`
-	Wrong    int            `json:"wrong"`
-	Lost     int            `json:"lost"`
-	Verdicts map[string]int `json:"verdicts"` // pass, refuse, manual
-	Reasons  map[string]int `json:"reasons"`  // R00 … R26, all of them
+	// what the model allows, Lost got none in time. Abandoned are those whose
+	// reader lost its power meanwhile.
+	Taps      int            `json:"taps"`
+	Answered  int            `json:"answered"`
+	Wrong     int            `json:"wrong"`
+	Lost      int            `json:"lost"`
+	Abandoned int            `json:"abandoned"`
+	Verdicts  map[string]int `json:"verdicts"` // pass, refuse, manual
+	Reasons   map[string]int `json:"reasons"`  // R00 … R26, all of them
 	// LatencyUS is from the last byte of the question sent to the last byte of
-	// the answer received, as the gate sees it.
-	LatencyUS struct {
-		P50 float64 `json:"p50"`
-		P90 float64 `json:"p90"`
-		P99 float64 `json:"p99"`
-		Max float64 `json:"max"`
-	} `json:"latency_us"`
+	// the answer received, as the gate sees it; of a reader, from the card held
+	// to it to the last byte of the command that brings the first sign.
+	LatencyUS Latency `json:"latency_us"`
 	// DecisionUS is from the read that completed a question to its answer
 	// handed to the port, inside the box: token, lookup, decision and both
 	// frames, without what the kernel does with the answer afterwards.
@@ -51,8 +49,29 @@ type Report struct {
 	// CaughtUp is what the box fetched once the link was back, and how long it
 	// took; zeros where it was not cut.
 	CaughtUp CaughtUp `json:"caught_up"`
+	// Line is what happened on the lines of readers, zeros where there are none.
+	Line LineCounts `json:"line"`
+	// Returns is how many times a reader was switched on again; FoundMS is from
+	// that to its first answer, BackMS from its first answer until it serves.
+	Returns int     `json:"returns"`
+	FoundMS Typical `json:"found_ms"`
+	BackMS  Typical `json:"back_ms"`
 	// Equal says that the box's records equal the centre's at the end.
 	Equal bool `json:"equal"`
+}
+
+// Latency is how long riders waited, microseconds.
+type Latency struct {
+	P50 float64 `json:"p50"`
+	P90 float64 `json:"p90"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
+// Typical is the median and the longest of several times, milliseconds.
+type Typical struct {
+	P50 float64 `json:"p50"`
+	Max float64 `json:"max"`
 }
 
 // CaughtUp is what a box did after a cut.
@@ -76,12 +95,30 @@ func newReport(scenario string, seed uint64) *Report {
 	return r
 }
 
-// addTaps judges the taps and counts them.
+// addTaps judges the taps and counts them and their times.
 func (r *Report) addTaps(m *model, taps []tapRecord, baud int) {
-	var latency []time.Duration
+	r.judge(m, taps)
+	r.LatencyUS = latencyOf(taps)
 	var sizes []int
 	for _, t := range taps {
+		if t.answered {
+			sizes = append(sizes, t.lineBytes)
+		}
+	}
+	slices.Sort(sizes)
+	if len(sizes) > 0 {
+		r.WireUS = micro(time.Duration(sizes[len(sizes)/2]) * byteTime(baud))
+	}
+}
+
+// judge judges the taps and counts them.
+func (r *Report) judge(m *model, taps []tapRecord) {
+	for _, t := range taps {
 		r.Taps++
+		if t.abandoned {
+			r.Abandoned++
+			continue
+		}
 		if !t.answered {
 			r.Lost++
 			continue
@@ -93,16 +130,36 @@ func (r *Report) addTaps(m *model, taps []tapRecord, baud int) {
 		r.Verdicts[t.got.verdict.String()]++
 		shown, _ := m.explain(t)
 		r.Reasons[shown.reason.String()]++
-		latency = append(latency, t.received.Sub(t.sent))
-		sizes = append(sizes, t.lineBytes)
 	}
-	slices.Sort(latency)
-	r.LatencyUS.P50, r.LatencyUS.P90 = micro(quantile(latency, 0.5)), micro(quantile(latency, 0.9))
-	r.LatencyUS.P99, r.LatencyUS.Max = micro(quantile(latency, 0.99)), micro(quantile(latency, 1))
-	slices.Sort(sizes)
-	if len(sizes) > 0 {
-		r.WireUS = micro(time.Duration(sizes[len(sizes)/2]) * byteTime(baud))
+}
+
+// latencyOf returns how long the answers took.
+func latencyOf(taps []tapRecord) Latency {
+	var all []time.Duration
+	for _, t := range taps {
+		if t.answered {
+			all = append(all, t.received.Sub(t.sent))
+		}
 	}
+	slices.Sort(all)
+	return Latency{P50: micro(quantile(all, 0.5)), P90: micro(quantile(all, 0.9)), P99: micro(quantile(all, 0.99)), Max: micro(quantile(all, 1))}
+}
+
+// addLines adds what happened on the lines of readers.
+func (r *Report) addLines(lines []*readers) {
+	var found, back []time.Duration
+	for _, l := range lines {
+		counts, returned := l.counted()
+		r.Line.add(counts)
+		found, back = append(found, returned.found...), append(back, returned.back...)
+	}
+	r.Returns = len(back)
+	r.FoundMS, r.BackMS = typicalOf(found), typicalOf(back)
+}
+
+func typicalOf(all []time.Duration) Typical {
+	slices.Sort(all)
+	return Typical{P50: micro(quantile(all, 0.5)) / 1e3, Max: micro(quantile(all, 1)) / 1e3}
 }
 
 func (r *Report) addDecisions(all []time.Duration) {

@@ -37,7 +37,9 @@ func TestReportKeys(t *testing.T) {
 		"latency_us", "latency_us.p50", "latency_us.p90", "latency_us.p99", "latency_us.max",
 		"decision_us", "decision_us.p50", "decision_us.p99", "decision_us.p999", "decision_us.max",
 		"propagation_ms", "propagation_ms.p50", "propagation_ms.p99",
-		"caught_up", "caught_up.entries", "caught_up.records", "caught_up.seconds"}
+		"caught_up", "caught_up.entries", "caught_up.records", "caught_up.seconds",
+		"abandoned", "returns", "found_ms", "found_ms.p50", "found_ms.max", "back_ms", "back_ms.p50", "back_ms.max",
+		"line", "line.questions", "line.retries", "line.unanswered", "line.damaged", "line.collided", "line.babbled"}
 	for _, r := range []string{"R00", "R01", "R02", "R10", "R11", "R12", "R13", "R20", "R21", "R22", "R23", "R24", "R25", "R26"} {
 		want = append(want, "reasons."+r)
 	}
@@ -77,9 +79,10 @@ func TestAddTaps(t *testing.T) {
 	}
 	taps[7] = taps[7].told(gateway.VerdictRefuse, gateway.R10) // wrong
 	taps[99].answered = false                                  // lost
+	taps = append(taps, tapRecord{abandoned: true})            // neither
 	r := newReport("rush", 1)
 	r.addTaps(m, taps, 1_000_000)
-	if r.Taps != 100 || r.Answered != 99 || r.Wrong != 1 || r.Lost != 1 {
+	if r.Taps != 101 || r.Abandoned != 1 || r.Answered != 99 || r.Wrong != 1 || r.Lost != 1 {
 		t.Errorf("%d taps, %d answered, %d wrong, %d lost", r.Taps, r.Answered, r.Wrong, r.Lost)
 	}
 	if r.Verdicts["pass"] != 98 || r.Verdicts["refuse"] != 1 || r.Reasons["R00"] != 98 || r.Reasons["R10"] != 1 {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -22,7 +23,7 @@ import (
 type Config struct {
 	// Scenario is one of Scenarios.
 	Scenario string
-	Gates    int // on a line of their own each
+	Gates    int // or readers
 	Cards    int // credentials known to the city
 	Taps     int // in all
 	Baud     int
@@ -33,9 +34,18 @@ type Config struct {
 	// take to answer.
 	Secure     bool
 	Turnaround time.Duration
-	Updates    int // changes a second at the centre while riders tap
-	Seed       uint64
-	Log        *slog.Logger // of box and centre; nil = none
+	// Pace is the mean pause between two taps of one gate; 0 = as short as the
+	// line can well take.
+	Pace time.Duration
+	// ErrorRate is the share of bits that noise damages on a line of readers,
+	// Echo that the box's adapter there hears the box itself.
+	ErrorRate float64
+	Echo      bool
+	// Dead is how many readers of the first line never answer.
+	Dead    int
+	Updates int // changes a second at the centre while riders tap
+	Seed    uint64
+	Log     *slog.Logger // of box and centre; nil = none
 	// Progress is told what is going on: a phase, how much of it is done and
 	// how much there is. Several goroutines may call it at once; nil = nobody
 	// wants to know.
@@ -49,18 +59,63 @@ const (
 	MaxTaps    = 10_000_000
 	MaxUpdates = 20_000
 	minBaud    = 1200
+
+	// MaxPace and MaxErrorRate bound Config.Pace and Config.ErrorRate.
+	MaxPace      = time.Minute
+	MaxErrorRate = 0.01
 )
 
-// Scenarios are the names that Run knows, with what they show.
-var Scenarios = []struct{ Name, Shows string }{
-	{"rush", "rush hour at one station while the centre's changes flow"},
-	{"offline", "the same with the link cut for half of the run"},
+// Scenario is one thing to simulate.
+type Scenario struct {
+	Name, Shows string
+	// Readers says that it is about readers on a line: it implies osdp.
+	Readers bool
 }
 
-// DefaultConfig returns the defaults: a station of eight gates, the city's mean
-// rate of changes.
-func DefaultConfig() Config {
-	return Config{Gates: 8, Cards: 100_000, Taps: 4000, Baud: 115200, Protocol: string(station.ProtocolDirect), Turnaround: time.Millisecond, Updates: 250}
+// Names of the scenarios.
+const (
+	ScenarioRush     = "rush"
+	ScenarioOffline  = "offline"
+	ScenarioNoise    = "noise"
+	ScenarioDeadGate = "deadgate"
+	ScenarioMisfits  = "misfits"
+)
+
+// Scenarios returns what Run knows.
+func Scenarios() []Scenario {
+	return []Scenario{
+		{Name: ScenarioRush, Shows: "rush hour at one station while the centre's changes flow"},
+		{Name: ScenarioOffline, Shows: "the same with the link cut for half of the run"},
+		{Name: ScenarioNoise, Shows: "rush hour at readers on a line whose bits are damaged at --error-rate (osdp)", Readers: true},
+		{Name: ScenarioDeadGate, Shows: "the same with --dead readers that never answer and one that is switched off and on again (osdp)", Readers: true},
+		{Name: ScenarioMisfits, Shows: "the same with eight misfits beside the readers: slow, too slow, two with one address, babbling,\n           with a wrong key, with none, at another speed, mute (osdp)", Readers: true},
+	}
+}
+
+// Defaults of a Config that depend on others of its values.
+const (
+	// ReadersTaps is the number of taps that takes readers half a minute.
+	ReadersTaps = 400
+	// NoiseRate is what a bad line does.
+	NoiseRate = 1e-5
+)
+
+// DefaultConfig returns the defaults of a scenario: a station of eight gates,
+// the city's mean rate of changes.
+func DefaultConfig(scenario string) Config {
+	c := Config{Scenario: scenario, Gates: 8, Cards: 100_000, Taps: 4000, Baud: 115200, Protocol: string(station.ProtocolDirect), Turnaround: time.Millisecond, Updates: 250}
+	for _, s := range Scenarios() {
+		if s.Name == scenario && s.Readers {
+			c.Protocol, c.Taps = string(station.ProtocolOSDP), ReadersTaps
+		}
+	}
+	switch scenario {
+	case ScenarioNoise:
+		c.ErrorRate = NoiseRate
+	case ScenarioDeadGate:
+		c.Dead = 1
+	}
+	return c
 }
 
 // Validate reports every fault at once.
@@ -71,15 +126,28 @@ func (c Config) Validate() error {
 			faults = append(faults, fmt.Errorf(format, args...))
 		}
 	}
-	known := slices.ContainsFunc(Scenarios, func(s struct{ Name, Shows string }) bool { return s.Name == c.Scenario })
-	fault(!known, "scenario %.40q is not one of rush, offline", c.Scenario)
+	var names []string
+	osdpOnly := false
+	for _, s := range Scenarios() {
+		names = append(names, s.Name)
+		osdpOnly = osdpOnly || s.Name == c.Scenario && s.Readers
+	}
+	reads := c.Protocol == string(station.ProtocolOSDP)
+	fault(!slices.Contains(names, c.Scenario), "scenario %.40q is not one of %s", c.Scenario, strings.Join(names, ", "))
 	fault(c.Gates < 1 || c.Gates > MaxGates, "gates: %d is not between 1 and %d", c.Gates, MaxGates)
 	fault(c.Cards < 100 || c.Cards > MaxCards, "cards: %d is not between 100 and %d", c.Cards, MaxCards)
 	fault(c.Taps < c.Gates || c.Taps > MaxTaps, "taps: %d is not between the number of gates and %d", c.Taps, MaxTaps)
 	fault(c.Baud < minBaud || !slices.Contains(serial.Bauds(), c.Baud), "baud: %d is not a speed of a serial port from %d on, such as 9600 or 115200", c.Baud, minBaud)
-	fault(c.Protocol != string(station.ProtocolDirect) && c.Protocol != string(station.ProtocolOSDP), "protocol: %.40q is not one of direct, osdp", c.Protocol)
+	fault(c.Protocol != string(station.ProtocolDirect) && !reads, "protocol: %.40q is not one of direct, osdp", c.Protocol)
+	fault(osdpOnly && !reads, "protocol: scenario %s is about readers, so it takes osdp only", c.Scenario)
 	fault(c.Turnaround < 0 || c.Turnaround > osdp.ReplyTime, "turnaround: %v is not between 0 and %v", c.Turnaround, osdp.ReplyTime)
-	fault(c.Secure && c.Protocol != string(station.ProtocolOSDP), "secure: only osdp has it")
+	fault(c.Secure && !reads, "secure: only osdp has it")
+	fault(c.Pace < 0 || c.Pace > MaxPace, "pace: %v is not between 0 and %v", c.Pace, MaxPace)
+	fault(!(c.ErrorRate >= 0 && c.ErrorRate <= MaxErrorRate), "error-rate: %v is not between 0 and %v", c.ErrorRate, MaxErrorRate)
+	fault(c.ErrorRate > 0 && !reads, "error-rate: only a line of readers (osdp) has noise")
+	fault(c.Echo && !reads, "echo: only a line of readers (osdp) has one")
+	fault(c.Dead < 0 || c.Dead > 0 && c.Dead > min(c.Gates, readersPerLine)-2, "dead: %d is not between 0 and two less than the readers of a line", c.Dead)
+	fault(c.Dead > 0 && (!reads || c.Scenario == ScenarioMisfits), "dead: only readers (osdp) may be dead, and in scenario %s they are already", ScenarioMisfits)
 	fault(c.Updates < 0 || c.Updates > MaxUpdates, "updates: %d is not between 0 and %d", c.Updates, MaxUpdates)
 	return errors.Join(faults...)
 }
@@ -96,8 +164,11 @@ const (
 	offlineFresh = 2 * time.Second
 
 	catchUpLimit = time.Minute
-	// readersLimit is how long a line of readers may take to come online.
-	readersLimit = 30 * time.Second
+	// readersLimit is how long a line of readers may take to come online, or one
+	// of them to serve again after it was off.
+	readersLimit = time.Minute
+	// dark is how long a rider looks elsewhere who finds a reader dark.
+	dark = 10 * time.Millisecond
 )
 
 // run is one scenario under way.
@@ -112,6 +183,7 @@ type run struct {
 	catching atomic.Bool  // the link is back: count what is fetched
 	entries  atomic.Uint64
 	records  atomic.Uint64
+	left     atomic.Int64 // taps not begun yet
 	tapped   atomic.Int64
 	taps     [][]tapRecord // by gate
 }
@@ -128,19 +200,14 @@ func Run(ctx context.Context, cfg Config) (report *Report, err error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &run{cfg: cfg, decisions: newSamples(2 * cfg.Taps), spread: newSamples(1 << 20), taps: make([][]tapRecord, cfg.Gates)}
-	s.w, err = openWorld(ctx, worldConfig{
-		gates: cfg.Gates, credentials: cfg.Cards, baud: cfg.Baud, seed: cfg.Seed,
-		protocol: station.Protocol(cfg.Protocol), secure: cfg.Secure, turnaround: cfg.Turnaround, log: cfg.Log,
-		onApplied: s.applied, onAnswered: s.answered,
-	})
-	if err != nil {
+	s := newRun(cfg)
+	if s.w, err = openWorld(ctx, s.worldConfig()); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.w.close()) }()
 	r := rand.New(rand.NewPCG(cfg.Seed, 1))
 	fresh := 15 * time.Minute
-	if cfg.Scenario == "offline" {
+	if cfg.Scenario == ScenarioOffline {
 		fresh = offlineFresh
 	}
 	if err := s.w.setPolicy(policyFacts{effective: time.Now().Add(-time.Hour).Truncate(time.Second), window: 2, fresh: fresh, stale: 24 * time.Hour}); err != nil {
@@ -164,7 +231,43 @@ func Run(ctx context.Context, cfg Config) (report *Report, err error) {
 	report.addTaps(s.w.model, slices.Concat(s.taps...), cfg.Baud)
 	report.addDecisions(s.decisions.taken())
 	report.addPropagation(s.spread.taken())
+	report.addLines(s.w.lines)
 	return report, nil
+}
+
+func newRun(cfg Config) *run {
+	s := &run{cfg: cfg, decisions: newSamples(2 * cfg.Taps), spread: newSamples(1 << 20)}
+	s.left.Store(int64(cfg.Taps))
+	return s
+}
+
+// worldConfig returns the world of a scenario.
+func (s *run) worldConfig() worldConfig {
+	cfg := s.cfg
+	w := worldConfig{credentials: cfg.Cards, baud: cfg.Baud, seed: cfg.Seed, secure: cfg.Secure, turnaround: cfg.Turnaround, log: cfg.Log,
+		onApplied: s.applied, onAnswered: s.answered}
+	if cfg.Protocol != string(station.ProtocolOSDP) {
+		w.gates = cfg.Gates
+		return w
+	}
+	w.readers = cfg.Gates
+	var odd []readerFault
+	if cfg.Scenario == ScenarioMisfits {
+		odd = misfits(cfg.Baud)
+		w.readers += len(odd)
+	}
+	w.faults = func(line, n int) faults {
+		f := faults{errorRate: cfg.ErrorRate, echo: cfg.Echo}
+		switch {
+		case line > 0:
+		case cfg.Scenario == ScenarioMisfits:
+			f.readers = odd
+		case cfg.Dead > 0:
+			f.readers = deadReaders(n, cfg.Dead)
+		}
+		return f
+	}
+	return w
 }
 
 // rush lets riders tap while changes flow and, in scenario offline, the link
@@ -185,17 +288,23 @@ func (s *run) rush(report *Report) error {
 			return err
 		}
 	}
-	for i := range s.w.gates {
-		gates.Go(guard(func() error { return s.serveGate(i) }))
+	s.taps = make([][]tapRecord, len(s.w.gates))
+	for i, g := range s.w.gates {
+		if g.usable() {
+			gates.Go(guard(func() error { return s.serveGate(i) }))
+		}
+	}
+	if s.cfg.Scenario == ScenarioDeadGate {
+		s.w.lines[0].plan(powerCycles(rand.New(rand.NewPCG(s.cfg.Seed, 3)), 0, time.Now()))
 	}
 	changes.Go(guard(func() error { return s.change(changing) }))
-	if s.cfg.Scenario == "offline" {
+	if s.cfg.Scenario == ScenarioOffline {
 		cuts.Go(guard(func() error { return s.cutInTheMiddle(report) }))
 	}
 	err := gates.Wait()
 	s.tapping.Store(false)
 	// Changes go on until the box is level again, as they do in life.
-	err = errors.Join(err, cuts.Wait())
+	err = errors.Join(err, cuts.Wait(), s.powerBack())
 	stopChanges()
 	if err = errors.Join(err, changes.Wait()); err != nil {
 		return err
@@ -203,22 +312,30 @@ func (s *run) rush(report *Report) error {
 	return s.w.caughtUp(s.w.centre.FeedNumber(), catchUpLimit)
 }
 
-// serveGate makes one gate's share of the taps.
+// powerBack switches on what is off and waits until it serves again.
+func (s *run) powerBack() error {
+	if s.cfg.Scenario != ScenarioDeadGate {
+		return nil
+	}
+	s.w.lines[0].restore(time.Now())
+	return s.w.poll(readersLimit, "the reader that was off to serve again", s.w.gates[0].serving)
+}
+
+// serveGate lets riders tap at one gate while there are taps left. At a reader
+// that is dark nobody taps.
 func (s *run) serveGate(i int) error {
 	g, r := s.w.gates[i], rand.New(rand.NewPCG(s.cfg.Seed, uint64(100+i)))
-	share := s.cfg.Taps / s.cfg.Gates
-	if i < s.cfg.Taps%s.cfg.Gates {
-		share++
-	}
-	s.taps[i] = make([]tapRecord, 0, share)
-	gap := meanGap
-	if len(s.w.lines) > 0 {
-		gap = meanTurn * time.Duration(min(s.cfg.Gates, readersPerLine)) * 115200 / time.Duration(s.cfg.Baud)
-	}
-	for range share {
-		pause := time.Duration(r.ExpFloat64() * float64(gap))
-		if err := g.idle(s.w.ctx, time.Now().Add(min(pause, 10*gap))); err != nil {
+	for {
+		if err := g.idle(s.w.ctx, time.Now().Add(s.pause(r))); err != nil {
 			return err
+		}
+		for !g.serving() && s.left.Load() > 0 {
+			if err := g.idle(s.w.ctx, time.Now().Add(dark)); err != nil {
+				return err
+			}
+		}
+		if s.left.Add(-1) < 0 {
+			return nil
 		}
 		credential, purpose := somebody(r, s.cfg.Cards)
 		t, err := g.tap(s.w.ctx, credential, purpose)
@@ -228,7 +345,19 @@ func (s *run) serveGate(i int) error {
 		s.taps[i] = append(s.taps[i], t)
 		s.cfg.Progress("taps", int(s.tapped.Add(1)), s.cfg.Taps)
 	}
-	return nil
+}
+
+// pause draws how long nobody taps at a gate: at a pace that was asked for,
+// half of it to one and a half; else as it comes.
+func (s *run) pause(r *rand.Rand) time.Duration {
+	if pace := float64(s.cfg.Pace); pace > 0 {
+		return time.Duration(pace * (0.5 + r.Float64()))
+	}
+	gap := meanGap
+	if len(s.w.lines) > 0 {
+		gap = meanTurn * time.Duration(min(s.cfg.Gates, readersPerLine)) * 115200 / time.Duration(s.cfg.Baud)
+	}
+	return min(time.Duration(r.ExpFloat64()*float64(gap)), 10*gap)
 }
 
 // somebody draws a rider: now and then one the city does not know, one whose

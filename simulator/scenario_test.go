@@ -72,9 +72,8 @@ func checkRun(t *testing.T, r *Report, taps int) {
 func play(t *testing.T, cfg Config, sabotage func(*run)) (*Report, error) {
 	t.Helper()
 	cfg.Progress, cfg.Log = func(string, int, int) {}, slog.New(slog.DiscardHandler)
-	s := &run{cfg: cfg, decisions: newSamples(cfg.Taps), spread: newSamples(1000), taps: make([][]tapRecord, cfg.Gates)}
-	w, err := openWorld(t.Context(), worldConfig{gates: cfg.Gates, credentials: cfg.Cards, baud: cfg.Baud, seed: cfg.Seed, log: cfg.Log,
-		onApplied: s.applied, onAnswered: s.answered})
+	s := newRun(cfg)
+	w, err := openWorld(t.Context(), s.worldConfig())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,10 +222,9 @@ func TestRunCancelled(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
-	for _, s := range Scenarios {
-		cfg := DefaultConfig()
-		if cfg.Scenario = s.Name; cfg.Validate() != nil || s.Shows == "" {
-			t.Errorf("%s: %v", s.Name, cfg.Validate())
+	for _, s := range Scenarios() {
+		if err := DefaultConfig(s.Name).Validate(); err != nil || s.Shows == "" {
+			t.Errorf("%s: %v", s.Name, err)
 		}
 	}
 	bad := Config{Scenario: "picnic", Gates: 0, Cards: 99, Taps: -1, Baud: 115201, Updates: -1}
@@ -242,6 +240,8 @@ func TestValidate(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"gates": func(c *Config) { c.Gates = MaxGates + 1 }, "cards": func(c *Config) { c.Cards = MaxCards + 1 },
 		"taps": func(c *Config) { c.Taps = c.Gates - 1 }, "baud": func(c *Config) { c.Baud = 300 }, "updates": func(c *Config) { c.Updates = MaxUpdates + 1 },
+		"pace": func(c *Config) { c.Pace = -1 }, "error-rate": func(c *Config) { c.ErrorRate = 1e-5 }, "echo": func(c *Config) { c.Echo = true },
+		"dead": func(c *Config) { c.Dead = 1 }, "protocol": func(c *Config) { c.Scenario = ScenarioNoise },
 	} {
 		cfg := smallConfig("rush")
 		change(&cfg)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,7 +25,8 @@ const (
 // opens the other side by its path, as it opens any device.
 type wire struct {
 	master *os.File
-	slave  *os.File // held open, so that the box may close and open its own
+	slave  *os.File        // held open, so that the box may close and open its own
+	conn   syscall.RawConn // of master
 	timer  *pause.Timer
 	path   string
 	byteNS time.Duration
@@ -53,11 +55,15 @@ func openWire(baud int) (*wire, error) {
 	if err := makeRaw(slave); err != nil {
 		return nil, errors.Join(err, slave.Close(), master.Close())
 	}
+	conn, err := master.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(err, slave.Close(), master.Close())
+	}
 	timer, err := pause.New()
 	if err != nil {
 		return nil, errors.Join(err, slave.Close(), master.Close())
 	}
-	return &wire{master: master, slave: slave, timer: timer, path: path, byteNS: byteTime(baud)}, nil
+	return &wire{master: master, slave: slave, conn: conn, timer: timer, path: path, byteNS: byteTime(baud)}, nil
 }
 
 // byteTime is how long one byte takes on the wire.
@@ -116,4 +122,41 @@ func (w *wire) receive(deadline time.Time) ([]byte, time.Time, error) {
 		return nil, now, err
 	}
 	return w.buf[:n], time.Now(), nil
+}
+
+// coarse is how exactly the runtime's own timers end a wait, amply.
+const coarse = 2 * time.Millisecond
+
+// listen returns at until, to the microsecond, or with what the box has written
+// before that, and when it was read. The slice is valid until the next call.
+func (w *wire) listen(until time.Time) ([]byte, time.Time, error) {
+	if time.Until(until) > coarse {
+		if err := w.master.SetReadDeadline(until.Add(-coarse)); err != nil {
+			return nil, time.Time{}, err
+		}
+		n, err := w.master.Read(w.buf[:])
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return w.buf[:n], time.Now(), err
+		}
+	}
+	if err := w.timer.Until(until); err != nil {
+		return nil, time.Time{}, err
+	}
+	n, err := 0, error(nil)
+	ctl := w.conn.Control(func(fd uintptr) { n, err = unix.Read(int(fd), w.buf[:]) })
+	if ctl != nil || errors.Is(err, unix.EAGAIN) {
+		return nil, time.Time{}, ctl
+	}
+	return w.buf[:max(n, 0)], time.Now(), err
+}
+
+// speed returns the speed that the box has given to its port.
+func (w *wire) speed() (baud int, err error) {
+	ctl := w.conn.Control(func(fd uintptr) {
+		var t *unix.Termios
+		if t, err = unix.IoctlGetTermios(int(fd), unix.TCGETS2); err == nil {
+			baud = int(t.Ospeed)
+		}
+	})
+	return baud, errors.Join(ctl, err)
 }

@@ -221,3 +221,33 @@ func TestLink(t *testing.T) {
 		t.Error("a closed link passes bytes")
 	}
 }
+
+// A wait ends with what the box wrote meanwhile, or else when it was to end
+// and not before.
+func TestWireListen(t *testing.T) {
+	w := newTestWire(t, testBaud)
+	for _, pause := range []time.Duration{0, time.Millisecond, 3 * coarse} {
+		until := time.Now().Add(pause)
+		if in, _, err := w.listen(until); err != nil || len(in) != 0 || time.Now().Before(until) {
+			t.Errorf("nothing came in %v: % x, %v", pause, in, err)
+		}
+	}
+	for _, until := range []time.Time{time.Now(), time.Now().Add(coarse / 2), soon()} {
+		if _, err := w.slave.Write([]byte{1, 2, 3}); err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		for len(got) < 3 { // a pseudo-terminal may hand it over some time later
+			in, at, err := w.listen(until)
+			if err != nil || len(in) > 0 && at.After(time.Now()) {
+				t.Fatalf("% x at %v, %v", in, at, err)
+			}
+			if got = append(got, in...); time.Now().After(until.Add(patience)) {
+				t.Fatal("it never came")
+			}
+		}
+		if !bytes.Equal(got, []byte{1, 2, 3}) {
+			t.Errorf("heard % x", got)
+		}
+	}
+}

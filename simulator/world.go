@@ -31,14 +31,17 @@ const (
 
 // worldConfig says what world to build.
 type worldConfig struct {
-	gates       int
+	gates       int // each on a line of its own
 	credentials int
 	baud        int
-	protocol    station.Protocol
+	readers     int           // up to readersPerLine on a line
 	secure      bool          // of readers
 	turnaround  time.Duration // of readers
-	seed        uint64
-	log         *slog.Logger
+	// faults says what is wrong with each line of readers, of n readers; nil =
+	// nothing.
+	faults func(line, n int) faults
+	seed   uint64
+	log    *slog.Logger
 	// onApplied and onAnswered are those of station.Options.
 	onApplied  func(gateway.Update)
 	onAnswered func(handed, written time.Duration)
@@ -46,6 +49,10 @@ type worldConfig struct {
 
 // tapper is a gate or a reader, as riders use it.
 type tapper interface {
+	// usable reports whether riders are meant to tap at it at all; serving
+	// whether they find it in use.
+	usable() bool
+	serving() bool
 	// idle lets time pass until t.
 	idle(ctx context.Context, t time.Time) error
 	// tap presents a credential and waits for the answer, or until the gate
@@ -118,37 +125,35 @@ func openWorld(ctx context.Context, cfg worldConfig) (_ *world, err error) {
 	return w, nil
 }
 
-// openLines opens the gates, each on a line of its own, or readers, up to
+// openLines opens the gates, each on a line of its own, then the readers, up to
 // readersPerLine on one, and returns the lines as a box is told of them.
 func (w *world) openLines(dir string) (lines []station.LineConfig, err error) {
-	position := func() gateway.Position { return w.box.Position() }
-	for first := 0; first < w.cfg.gates; {
-		n := 1
-		if w.cfg.protocol == station.ProtocolOSDP {
-			n = min(readersPerLine, w.cfg.gates-first)
-		}
-		line := station.LineConfig{Name: fmt.Sprintf("line-%d", len(lines)+1), Protocol: w.cfg.protocol, Reads: osdp.DefaultReadMap()}
+	add := func(protocol station.Protocol, n int, open func(*station.LineConfig) (device string, err error)) error {
+		line := station.LineConfig{Name: fmt.Sprintf("line-%d", len(lines)+1), Protocol: protocol, Reads: osdp.DefaultReadMap()}
 		line.Serial.Baud = w.cfg.baud
 		for i := range n {
-			line.Gates = append(line.Gates, station.GateConfig{Name: fmt.Sprintf("gate-%d", first+i+1), Address: uint8(i)})
+			line.Gates = append(line.Gates, station.GateConfig{Name: fmt.Sprintf("gate-%d", len(w.gates)+i+1), Address: uint8(i)})
 		}
-		if w.cfg.protocol == station.ProtocolOSDP {
-			line.Serial.Device, err = w.openReaders(dir, &line, first)
-		} else {
-			line.Gates[0].Address = gateAddress
-			line.Serial.Device, err = w.openGate(position)
-		}
-		if err != nil {
+		line.Serial.Device, err = open(&line)
+		lines = append(lines, line)
+		return err
+	}
+	for range w.cfg.gates {
+		if err := add(station.ProtocolDirect, 1, w.openGate); err != nil {
 			return nil, err
 		}
-		lines = append(lines, line)
-		first += n
+	}
+	for left := w.cfg.readers; left > 0; left -= readersPerLine {
+		if err := add(station.ProtocolOSDP, min(left, readersPerLine), func(line *station.LineConfig) (string, error) { return w.openReaders(dir, line) }); err != nil {
+			return nil, err
+		}
 	}
 	return lines, nil
 }
 
-func (w *world) openGate(position func() gateway.Position) (device string, err error) {
-	g, err := newGate(w.cfg.baud, position)
+func (w *world) openGate(line *station.LineConfig) (device string, err error) {
+	line.Gates[0].Address = gateAddress
+	g, err := newGate(w.cfg.baud, func() gateway.Position { return w.box.Position() })
 	if err != nil {
 		return "", err
 	}
@@ -158,8 +163,8 @@ func (w *world) openGate(position func() gateway.Position) (device string, err e
 }
 
 // openReaders opens a line of readers, with a key each where they are secure.
-func (w *world) openReaders(dir string, line *station.LineConfig, first int) (device string, err error) {
-	r := rand.New(rand.NewPCG(w.cfg.seed, uint64(10+first)))
+func (w *world) openReaders(dir string, line *station.LineConfig) (device string, err error) {
+	r := rand.New(rand.NewPCG(w.cfg.seed, uint64(10+len(w.gates))))
 	var keys []osdp.Key
 	if line.Secure = w.cfg.secure; line.Secure {
 		keys = make([]osdp.Key, len(line.Gates))
@@ -171,7 +176,12 @@ func (w *world) openReaders(dir string, line *station.LineConfig, first int) (de
 			}
 		}
 	}
-	l, err := newReaders(len(line.Gates), w.cfg.baud, w.cfg.turnaround, keys, r, func() gateway.Position { return w.box.Position() })
+	c := readersConfig{n: len(line.Gates), baud: w.cfg.baud, turnaround: w.cfg.turnaround, keys: keys, r: r,
+		position: func() gateway.Position { return w.box.Position() }}
+	if w.cfg.faults != nil {
+		c.faults = w.cfg.faults(len(w.lines), c.n)
+	}
+	l, err := newReaders(c)
 	if err != nil {
 		return "", err
 	}
