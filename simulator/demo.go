@@ -41,29 +41,48 @@ type Snapshot struct {
 	LinkUp   bool
 	Taps     int
 	Verdicts [3]int // by gateway.Verdict
-	Latency  time.Duration
+	// Latency and ReaderLatency are the medians of the last taps at gates and at
+	// readers.
+	Latency, ReaderLatency time.Duration
 	// Box and Centre are the last feed entries of either.
 	Box, Centre uint64
-	Gates       []GateView
+	// Gates have a line each, Readers share one.
+	Gates, Readers []GateView
 }
 
 // GateView is what a gate shows.
 type GateView struct {
 	Last gateway.Verdict
 	Any  bool // it has answered a tap
+	Dark bool // it has no power
 }
 
 // DemoReport is what the demo found.
 type DemoReport struct {
 	Report
-	Cards     int
-	Gates     int
-	Baud      int
-	Elapsed   time.Duration
-	CutFor    time.Duration
-	CutTaps   int
-	Records   int
-	Surprises []string // what did not go as the story says
+	Cards   int
+	Gates   int
+	Readers int
+	Baud    int
+	// ReaderTaps are those of Taps at readers, ReaderUS how long those waited.
+	ReaderTaps int
+	ReaderUS   Latency
+	Outage     Outage
+	Elapsed    time.Duration
+	CutFor     time.Duration
+	CutTaps    int
+	Records    int
+	Surprises  []string // what did not go as the story says
+}
+
+// Outage is what came of a reader that lost its power.
+type Outage struct {
+	Gate int // its number on the panel
+	// Before and Meanwhile are the medians of its neighbours' riders while it
+	// had power and while it had none.
+	Before, Meanwhile time.Duration
+	// Found is from power to its first answer, Back from that until it served.
+	Found, Back time.Duration
 }
 
 // OK reports whether every answer was right and the story went as told.
@@ -71,11 +90,17 @@ func (r *DemoReport) OK() bool { return r.Report.OK() && len(r.Surprises) == 0 }
 
 const (
 	demoGates   = 8
+	demoReaders = 8
 	demoBaud    = 115200
 	demoUpdates = 250
 	demoGap     = 80 * time.Millisecond
-	demoFresh   = 4 * time.Second
-	liveEvery   = 200 * time.Millisecond
+	// demoReaderGap leaves a line of readers room between taps.
+	demoReaderGap  = 900 * time.Millisecond
+	demoTurnaround = time.Millisecond
+	// recentTaps of each gate make the medians of the panel.
+	recentTaps = 20
+	demoFresh  = 4 * time.Second
+	liveEvery  = 200 * time.Millisecond
 	// demoWindowIn is how long before its effective instant the new window is
 	// published.
 	demoWindowIn = 3 * time.Second
@@ -90,8 +115,8 @@ type demo struct {
 	upgrader int // a card that is not upgraded, of a person with a good test
 	late     int // a credential whose owner's test is three days old
 
-	mu     sync.Mutex // guards Show and what follows
-	taps   []tapRecord
+	mu     sync.Mutex    // guards Show and what follows
+	taps   [][]tapRecord // by gate, readers behind
 	views  []GateView
 	counts [3]int
 	report *DemoReport
@@ -116,15 +141,18 @@ type ask struct {
 // Demo runs the main job in half a minute: load, rush, an upgrade on the spot,
 // a cut link, a window that changes.
 func Demo(ctx context.Context, cfg DemoConfig) (_ *DemoReport, err error) {
-	d := &demo{cfg: cfg, start: time.Now(), views: make([]GateView, demoGates), decisions: newSamples(1 << 16), spread: newSamples(1 << 16), asks: make(chan ask)}
-	d.report = &DemoReport{Report: *newReport("demo", cfg.Seed), Cards: cfg.Cards, Gates: demoGates, Baud: demoBaud}
-	d.w, err = openWorld(ctx, worldConfig{gates: demoGates, credentials: cfg.Cards, baud: demoBaud, seed: cfg.Seed, log: cfg.Log,
+	d := &demo{cfg: cfg, start: time.Now(), views: make([]GateView, demoGates+demoReaders), taps: make([][]tapRecord, demoGates+demoReaders),
+		decisions: newSamples(1 << 16), spread: newSamples(1 << 16), asks: make(chan ask)}
+	d.report = &DemoReport{Report: *newReport("demo", cfg.Seed), Cards: cfg.Cards, Gates: demoGates, Readers: demoReaders, Baud: demoBaud}
+	d.w, err = openWorld(ctx, worldConfig{gates: demoGates, readers: demoReaders, secure: true, turnaround: demoTurnaround,
+		credentials: cfg.Cards, baud: demoBaud, seed: cfg.Seed, log: cfg.Log,
 		onApplied: d.applied, onAnswered: func(handed, _ time.Duration) { d.decisions.add(handed) }})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, d.w.close()) }()
-	d.say("A centre, one box, %d gates on serial lines at %d baud; %d credentials, more than half of them ride codes.", demoGates, demoBaud, cfg.Cards)
+	d.say("A centre and one box; %d credentials, more than half of them ride codes.", cfg.Cards)
+	d.say("%d gates have a serial line each; %d OSDP readers share one, in Secure Channel. All at %d baud.", demoGates, demoReaders, demoBaud)
 	window := policyFacts{effective: d.start.Add(-time.Hour).Truncate(time.Second), window: 2, fresh: demoFresh, stale: 24 * time.Hour}
 	if err := d.w.setPolicy(window); err != nil {
 		return nil, err
@@ -133,6 +161,9 @@ func Demo(ctx context.Context, cfg DemoConfig) (_ *DemoReport, err error) {
 		return nil, err
 	}
 	if err := d.cast(); err != nil {
+		return nil, err
+	}
+	if err := d.w.poll(readersLimit, "the readers to come online", d.w.lines[0].ready); err != nil {
 		return nil, err
 	}
 	if err := d.play(window); err != nil {
@@ -147,7 +178,11 @@ func (d *demo) finish() (*DemoReport, error) {
 	if r.Equal, r.Records, err = d.w.equal(); err != nil {
 		return nil, err
 	}
-	r.addTaps(d.w.model, d.taps, demoBaud)
+	r.addTaps(d.w.model, slices.Concat(d.taps[:demoGates]...), demoBaud)
+	readerTaps := slices.Concat(d.taps[demoGates:]...)
+	r.judge(d.w.model, readerTaps)
+	r.ReaderTaps, r.ReaderUS = len(readerTaps), latencyOf(readerTaps)
+	r.addLines(d.w.lines)
 	r.addDecisions(d.decisions.taken())
 	r.addPropagation(d.spread.taken())
 	r.CaughtUp.Entries, r.CaughtUp.Records = d.entries.Load(), d.records.Load()
@@ -210,10 +245,17 @@ func (d *demo) play(window policyFacts) error {
 // serveGate lets riders tap at one gate until ctx is done.
 func (d *demo) serveGate(ctx context.Context, i int) error {
 	gate, r := d.w.gates[i], rand.New(rand.NewPCG(d.cfg.Seed, uint64(100+i)))
+	gap := demoGap
+	if i >= demoGates {
+		gap = demoReaderGap
+	}
 	for ctx.Err() == nil {
-		next := time.Now().Add(min(time.Duration(r.ExpFloat64()*float64(demoGap)), 5*demoGap))
+		next := time.Now().Add(min(time.Duration(r.ExpFloat64()*float64(gap)), 5*gap))
 		if err := gate.idle(d.w.ctx, next); err != nil {
 			return err
+		}
+		if !gate.serving() {
+			continue // at a dark reader nobody taps
 		}
 		credential, purpose := somebody(r, d.cfg.Cards)
 		var told chan tapRecord
@@ -239,7 +281,7 @@ func (d *demo) serveGate(ctx context.Context, i int) error {
 func (d *demo) tapped(gate int, t tapRecord) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.taps = append(d.taps, t)
+	d.taps[gate] = append(d.taps[gate], t)
 	if t.answered {
 		d.counts[t.got.verdict]++
 		d.views[gate] = GateView{Last: t.got.verdict, Any: true}
@@ -260,21 +302,45 @@ func (d *demo) live(ctx context.Context) error {
 		case <-tick.C:
 		}
 		d.mu.Lock()
-		s := Snapshot{
-			Elapsed: time.Since(d.start), LinkUp: d.w.box.LinkUp(), Taps: len(d.taps), Verdicts: d.counts,
-			Box: d.w.box.Position().Number, Centre: d.w.centre.FeedNumber(), Gates: slices.Clone(d.views),
-		}
-		var recent []time.Duration
-		for _, t := range d.taps[max(0, len(d.taps)-200):] {
-			if t.answered {
-				recent = append(recent, t.received.Sub(t.sent))
-			}
-		}
-		slices.Sort(recent)
-		s.Latency = quantile(recent, 0.5)
-		d.cfg.Show.Live(s)
+		d.cfg.Show.Live(d.snapshot())
 		d.mu.Unlock()
 	}
+}
+
+// snapshot returns the state of things; the caller holds mu.
+func (d *demo) snapshot() Snapshot {
+	s := Snapshot{
+		Elapsed: time.Since(d.start), LinkUp: d.w.box.LinkUp(), Verdicts: d.counts,
+		Box: d.w.box.Position().Number, Centre: d.w.centre.FeedNumber(),
+		Latency: median(recent(d.taps[:demoGates])), ReaderLatency: median(recent(d.taps[demoGates:])),
+	}
+	views := slices.Clone(d.views)
+	for i, taps := range d.taps {
+		s.Taps += len(taps)
+		views[i].Dark = !d.w.gates[i].serving()
+	}
+	s.Gates, s.Readers = views[:demoGates], views[demoGates:]
+	return s
+}
+
+// recent returns the last taps of each gate.
+func recent(taps [][]tapRecord) (last []tapRecord) {
+	for _, of := range taps {
+		last = append(last, of[max(0, len(of)-recentTaps):]...)
+	}
+	return last
+}
+
+// median returns how long answers took at the median.
+func median(taps []tapRecord) time.Duration {
+	var all []time.Duration
+	for _, t := range taps {
+		if t.answered {
+			all = append(all, t.received.Sub(t.sent))
+		}
+	}
+	slices.Sort(all)
+	return quantile(all, 0.5)
 }
 
 func (d *demo) say(format string, args ...any) {

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"gateline/gateway"
@@ -9,15 +10,19 @@ import (
 
 // Lengths of the story's parts.
 const (
-	rushFor  = 6 * time.Second
+	rushFor  = 5 * time.Second
+	offFor   = 4 * time.Second
 	cutFor   = 8 * time.Second
 	afterFor = 1500 * time.Millisecond
+
+	// backLimit is within what a reader serves after its first answer.
+	backLimit = 2 * time.Second
 )
 
 // story plays the parts one after the other.
 func (d *demo) story(ctx context.Context, window policyFacts) error {
 	for _, part := range []func(context.Context) error{
-		d.rush, d.upgradeOnTheSpot, d.cutAndHeal,
+		d.rush, d.powerLost, d.upgradeOnTheSpot, d.cutAndHeal,
 		func(ctx context.Context) error { return d.changeWindow(ctx, window) },
 	} {
 		if err := part(ctx); err != nil {
@@ -30,6 +35,54 @@ func (d *demo) story(ctx context.Context, window policyFacts) error {
 func (d *demo) rush(ctx context.Context) error {
 	d.say("Rush hour. Every tap is answered from the box's own store while the centre's changes keep arriving.")
 	return wait(ctx, rushFor)
+}
+
+// demoVictim is the reader that loses its power, by its place on the line.
+const demoVictim = 4
+
+// powerLost takes the power of one reader and shows that its neighbours on the
+// line do not care.
+func (d *demo) powerLost(ctx context.Context) error {
+	line, gate := d.w.lines[0], demoGates+demoVictim
+	o := Outage{Gate: gate + 1}
+	off := time.Now()
+	line.plan([]powerSwitch{{at: off, reader: demoVictim}})
+	d.say("Reader %d loses its POWER. The others on its line go on.", o.Gate)
+	if err := wait(ctx, offFor); err != nil {
+		return err
+	}
+	on := time.Now()
+	o.Before, o.Meanwhile = d.neighbours(off.Add(-rushFor), off), d.neighbours(off, on)
+	d.say("  Its neighbours' riders waited %.1f ms at the median before, %.1f ms while it was dark.", o.Before.Seconds()*1e3, o.Meanwhile.Seconds()*1e3)
+	line.restore(on)
+	if err := d.w.poll(readersLimit, "the reader to serve again", d.w.gates[gate].serving); err != nil {
+		return err
+	}
+	_, back := line.counted()
+	o.Found, o.Back = back.found[len(back.found)-1], back.back[len(back.back)-1]
+	d.say("  Its power is back: it is found %.1f s later and serves %d ms after its first answer.", o.Found.Seconds(), o.Back.Milliseconds())
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.report.Outage = o; o.Back > backLimit {
+		d.report.Surprises = append(d.report.Surprises, fmt.Sprintf("reader %d served only %v after its first answer, the story has %v at most", o.Gate, o.Back, backLimit))
+	}
+	return nil
+}
+
+// neighbours returns the median of the taps in a span at the readers that kept
+// their power.
+func (d *demo) neighbours(from, to time.Time) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var taps []tapRecord
+	for i, of := range d.taps[demoGates:] {
+		for _, t := range of {
+			if i != demoVictim && t.sent.After(from) && t.sent.Before(to) {
+				taps = append(taps, t)
+			}
+		}
+	}
+	return median(taps)
 }
 
 func (d *demo) upgradeOnTheSpot(ctx context.Context) error {

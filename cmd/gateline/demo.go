@@ -82,12 +82,14 @@ func (s *stage) Live(v simulator.Snapshot) {
 	if !v.LinkUp {
 		link = "LINK CUT"
 	}
-	counts := fmt.Sprintf("%d taps: %d pass, %d refuse, %d manual lane; answer %.1f ms", v.Taps,
-		v.Verdicts[gateway.VerdictPass], v.Verdicts[gateway.VerdictRefuse], v.Verdicts[gateway.VerdictManual], v.Latency.Seconds()*1e3)
+	counts := fmt.Sprintf("%d taps: %d pass, %d refuse, %d manual lane", v.Taps,
+		v.Verdicts[gateway.VerdictPass], v.Verdicts[gateway.VerdictRefuse], v.Verdicts[gateway.VerdictManual])
+	gates, readers := v.Latency.Seconds()*1e3, v.ReaderLatency.Seconds()*1e3
 	if !s.terminal {
 		if time.Since(s.last) >= lineEvery {
 			s.last = time.Now()
-			fmt.Fprintf(s.out, "[%4.1f s] %s; %s, box %d of %d\n", v.Elapsed.Seconds(), counts, link, v.Box, v.Centre)
+			fmt.Fprintf(s.out, "[%4.1f s] %s; gates %.1f ms, readers %.1f ms%s; %s, box %d of %d\n",
+				v.Elapsed.Seconds(), counts, gates, readers, darkText(v.Readers), link, v.Box, v.Centre)
 		}
 		return
 	}
@@ -96,23 +98,40 @@ func (s *stage) Live(v simulator.Snapshot) {
 	if !v.LinkUp {
 		feed = paint(red, link)
 	}
-	fmt.Fprintf(s.out, "\n  gates  %s\n  taps   %s\n  feed   %s  box #%d, centre #%d  %s\n",
-		gatesText(v.Gates), counts, feed, v.Box, v.Centre, behindText(v))
-	s.panel = 4
+	fmt.Fprintf(s.out, "\n  gates   %s %6.1f ms own lines\n  readers %s %6.1f ms one line\n  taps    %s\n  feed    %s  box #%d, centre #%d  %s\n",
+		gatesText(1, v.Gates), gates, gatesText(1+len(v.Gates), v.Readers), readers, counts, feed, v.Box, v.Centre, behindText(v))
+	s.panel = 5
+}
+
+// darkText tells how many readers have no power.
+func darkText(readers []simulator.GateView) string {
+	n := 0
+	for _, r := range readers {
+		if r.Dark {
+			n++
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d dark)", n)
 }
 
 func behindText(v simulator.Snapshot) string {
 	if v.Centre <= v.Box+1 {
 		return ""
 	}
-	return paint(yellow, fmt.Sprintf("%d behind %s", v.Centre-v.Box, strings.Repeat("▪", min(30, 1+int(v.Centre-v.Box)/8))))
+	return paint(yellow, fmt.Sprintf("%d behind %s", v.Centre-v.Box, strings.Repeat("▪", min(16, 1+int(v.Centre-v.Box)/16))))
 }
 
-func gatesText(gates []simulator.GateView) string {
+// gatesText shows gates, numbered from first on.
+func gatesText(first int, gates []simulator.GateView) string {
 	var b strings.Builder
 	for i, g := range gates {
 		mark := paint(grey, "·")
 		switch {
+		case g.Dark:
+			mark = paint(grey, "○")
 		case !g.Any:
 		case g.Last == gateway.VerdictPass:
 			mark = paint(green, "✓")
@@ -121,7 +140,7 @@ func gatesText(gates []simulator.GateView) string {
 		default:
 			mark = paint(yellow, "→")
 		}
-		fmt.Fprintf(&b, "%d[%s] ", i+1, mark)
+		fmt.Fprintf(&b, "%2d[%s] ", first+i, mark)
 	}
 	return b.String()
 }
@@ -157,11 +176,15 @@ func printDemo(out io.Writer, r *simulator.DemoReport) {
 		equal = "DIFFER from the centre's"
 	}
 	fmt.Fprintf(out, "\nReport after %.0f s\n", r.Elapsed.Seconds())
-	fmt.Fprintf(out, "  %d riders tapped at %d gates: %d answered, %d lost; %d answers wrong, judged by a model that knows nothing of the box.\n",
-		r.Taps, r.Gates, r.Answered, r.Lost, r.Wrong)
+	fmt.Fprintf(out, "  %d riders tapped at %d gates and %d readers: %d answered, %d lost%s; %d answers wrong, judged by a model\n  that knows nothing of the box.\n",
+		r.Taps, r.Gates, r.Readers, r.Answered, r.Lost, abandonedText(r.Abandoned), r.Wrong)
 	fmt.Fprintf(out, "  %d passed, %d were refused, %d were sent to the staff.\n", r.Verdicts["pass"], r.Verdicts["refuse"], r.Verdicts["manual"])
-	fmt.Fprintf(out, "  An answer took %.2f ms at the median, from the gate's last byte to the last of the verdict; %.2f ms of that is the wire\n  at %d baud, %.3f ms the box.\n",
+	fmt.Fprintf(out, "  At a gate an answer took %.2f ms at the median, from the gate's last byte to the last of the verdict; %.2f ms of that is the wire\n  at %d baud, %.3f ms the box.\n",
 		r.LatencyUS.P50/1e3, r.WireUS/1e3, r.Baud, r.DecisionUS.P50/1e3)
+	fmt.Fprintf(out, "  At the %d readers of one line it took %.1f ms at the median, 99 of 100 within %.1f ms, card to first sign.\n",
+		r.Readers, r.ReaderUS.P50/1e3, r.ReaderUS.P99/1e3)
+	fmt.Fprintf(out, "  With reader %d dark its neighbours took %.1f ms (%.1f before); back, it served %d ms after its first answer.\n",
+		r.Outage.Gate, r.Outage.Meanwhile.Seconds()*1e3, r.Outage.Before.Seconds()*1e3, r.Outage.Back.Milliseconds())
 	fmt.Fprintf(out, "  A change at the centre counted at the gate %.1f ms later (median; 99 of 100 within %.1f ms).\n", r.PropagationMS.P50, r.PropagationMS.P99)
 	fmt.Fprintf(out, "  With the link cut for %.0f s, %d taps were answered all the same; then %d entries with %d changed records came in %.1f s.\n",
 		r.CutFor.Seconds(), r.CutTaps, r.CaughtUp.Entries, r.CaughtUp.Records, r.CaughtUp.Seconds)
