@@ -27,7 +27,7 @@ type medium struct {
 	asked    [256][]byte // the last question, by its address byte
 	counts   LineCounts
 	back     returns
-	toBox    []byte
+	toBox    []byte // what the box's port has received since the last step
 }
 
 // LineCounts is what happened on the lines of readers of a run.
@@ -88,8 +88,9 @@ func (t *talk) at(n int) time.Time { return t.begin.Add(time.Duration(n) * t.cha
 func (t *talk) end() time.Time     { return t.at(len(t.bytes)) }
 
 // say puts bytes of the box on the wires at an instant, which is not before
-// that of the last step, or behind what it is still sending.
+// that of the last step, or behind what it is still sending then.
 func (m *medium) say(at time.Time, in []byte) {
+	m.happen(at)
 	for _, t := range m.talks {
 		if t.from == box && !t.over {
 			t.bytes = append(t.bytes, in[:min(len(in), maxTalk-len(t.bytes))]...)
@@ -125,12 +126,19 @@ const (
 // received meanwhile, valid until the next call, and when the next thing will
 // happen; zero = nothing will by itself.
 func (m *medium) step(now time.Time) (toBox []byte, wake time.Time) {
+	wake = m.happen(now)
+	toBox = m.toBox
 	m.toBox = m.toBox[:0]
+	return toBox, wake
+}
+
+// happen lets everything happen up to now and returns when the next thing will.
+func (m *medium) happen(now time.Time) (wake time.Time) {
 	for {
 		e := m.next()
 		if e.kind == eventNone || e.at.After(now) {
 			m.prune()
-			return m.toBox, e.at
+			return e.at
 		}
 		switch e.kind {
 		case eventPower:

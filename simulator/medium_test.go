@@ -118,6 +118,23 @@ func TestMediumTiming(t *testing.T) {
 	}
 }
 
+// A machine that comes late to the wires does not change what was on them when:
+// a question asked after an answer's end does not meet it.
+func TestMediumLateMachine(t *testing.T) {
+	l := newTestLine(t, 1, faults{}, nil)
+	l.m.say(l.now, poll(0, 0))
+	l.now = noon.Add(100 * time.Millisecond) // the answer is long over, and nobody has looked
+	l.m.say(l.now, poll(0, 1))
+	l.until(noon.Add(time.Second))
+	want := noon.Add(100*time.Millisecond + onWire(9) + testTurn + onWire(9))
+	if last := l.got[len(l.got)-1].at; !bytes.Equal(l.frames(), []byte{osdp.ReplyACK, osdp.ReplyACK}) || !last.Equal(want) {
+		t.Errorf("% x, the last after %v", l.frames(), last.Sub(noon))
+	}
+	if c := l.m.counts; c.Questions != 2 || c.Unanswered != 0 || c.Collided != 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
 // A question whose second part comes late has its last byte late, and a card
 // is read by the first question that ends after it was presented.
 func TestMediumLatePart(t *testing.T) {
