@@ -93,6 +93,9 @@ type Line struct {
 	cause  string
 
 	timer *pause.Timer // for short waits; nil until one is needed
+	// tapped is when the read returned that completed taps whose answers are not
+	// written yet; zero = there are none.
+	tapped time.Time
 
 	mu   sync.Mutex // guards port between Open, Run and Close
 	port Port
@@ -205,6 +208,7 @@ func (l *Line) reopen(ctx context.Context) {
 		err := l.Open(ctx)
 		if err == nil {
 			l.cfg.Session.Reset()
+			l.tapped = time.Time{}
 			if l.losses < 2 { // else nothing says that it holds this time
 				l.cfg.Log.Info("line is up", "line", l.cfg.Name, "down_for", l.cfg.Now().Sub(lost).Round(time.Millisecond).String())
 			}
@@ -359,22 +363,23 @@ func (l *Line) serve(port Port, now time.Time, in []byte) (wake time.Time, err e
 	for _, g := range l.cfg.Gates.All() {
 		l.cfg.Session.Show(g.Address, l.cfg.Station.Lane(now, g.Address))
 	}
-	asked := false
 	for range maxRounds {
 		out := l.cfg.Session.Step(now, in)
 		in = nil
 		for _, tap := range out.Taps {
 			l.cfg.Session.Answer(now, tap, l.cfg.Station.Decide(now, tap))
 		}
-		asked = asked || len(out.Taps) > 0
+		if len(out.Taps) > 0 && l.tapped.IsZero() {
+			l.tapped = now
+		}
 		if len(out.Send) > 0 {
 			handed := l.cfg.Now()
 			if err := l.write(port, out.Send); err != nil {
 				return out.Wake, err
 			}
-			if asked {
-				l.cfg.Station.Answered(handed.Sub(now), l.cfg.Now().Sub(now))
-				asked = false
+			if !l.tapped.IsZero() {
+				l.cfg.Station.Answered(handed.Sub(l.tapped), l.cfg.Now().Sub(l.tapped))
+				l.tapped = time.Time{}
 			}
 		}
 		wake = out.Wake
