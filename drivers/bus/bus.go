@@ -29,8 +29,10 @@ const (
 	// window is over how many answers the slowest one is remembered.
 	window = 64
 	// patience is how many turns in a row a device may miss before it counts as
-	// silent: noise damages several frames in a row often enough.
-	patience = 4
+	// silent: noise damages several frames in a row often enough. One whose
+	// answers come, and come damaged, is there, and has more.
+	patience        = 4
+	patienceDamaged = 16
 	// stallEvery spaces the waits for silent devices.
 	stallEvery = time.Second
 	// probeFirst and probeMost bound the pause before an offline device is
@@ -42,7 +44,7 @@ const (
 	// probes: it may be a slow one. After forgetAfter the same holds for one
 	// that answered once: it may have been replaced.
 	shortProbe     = 30 * time.Millisecond
-	fullProbeEvery = 8
+	fullProbeEvery = 2
 	forgetAfter    = 5 * time.Minute
 	// A device that had something to say is asked half as often again, a share
 	// of 1/activeShare, from activeAfter on, when its next rider can have come, for activeFor.
@@ -77,6 +79,7 @@ type device struct {
 	until time.Time // held until
 
 	misses  int // waits in a row that came to nothing
+	damaged int // of those, waits for an answer that was damaged
 	offline bool
 	pause   time.Duration // before the next probe
 	notYet  time.Time     // no probe before
@@ -111,7 +114,7 @@ func (b *Bus) Reset() {
 	for i := range b.devices {
 		d := &b.devices[i]
 		d.asked, d.started, d.notYet = time.Time{}, time.Time{}, time.Time{}
-		d.misses, d.offline, d.pause, d.urgent = 0, false, 0, false
+		d.misses, d.damaged, d.offline, d.pause, d.urgent = 0, 0, false, 0, false
 	}
 }
 
@@ -136,10 +139,12 @@ func (b *Bus) Hold(i int, until time.Time, held bool) {
 	b.devices[i].held, b.devices[i].until = held, until
 }
 
-// Next returns whose turn it is now, or -1 and when to ask again.
+// Next returns whose turn it is now, or -1 and when to ask again. Of the silent
+// ones, who share what time there is for them, one that was just lost goes
+// before those that have been gone for long.
 func (b *Bus) Next(now time.Time) (i int, wake time.Time) {
-	best, bestUrgent := -1, -1
-	var bestWait time.Duration
+	urgent, here, gone := turn{i: -1}, turn{i: -1}, turn{i: -1}
+	lost := false
 	wake = now.Add(probeMost)
 	for i := range b.devices {
 		d := &b.devices[i]
@@ -149,21 +154,39 @@ func (b *Bus) Next(now time.Time) (i int, wake time.Time) {
 			}
 			continue
 		}
-		if d.urgent && (bestUrgent < 0 || d.since.Before(b.devices[bestUrgent].since)) {
-			bestUrgent = i
+		if d.urgent {
+			urgent.offer(i, now.Sub(d.since))
 		}
 		wait := time.Duration(float64(now.Sub(d.asked)) * d.weight)
 		if since := now.Sub(d.active); since >= activeAfter && since < activeAfter+activeFor {
 			wait += wait / activeShare
 		}
-		if best < 0 || wait > bestWait {
-			best, bestWait = i, wait
+		if d.offline {
+			gone.offer(i, wait)
+			continue
 		}
+		here.offer(i, wait)
+		lost = lost || d.silent()
 	}
-	if bestUrgent >= 0 {
-		return bestUrgent, now
+	switch {
+	case urgent.i >= 0:
+		return urgent.i, now
+	case gone.i >= 0 && !lost && (here.i < 0 || gone.wait > here.wait):
+		return gone.i, now
 	}
-	return best, wake
+	return here.i, wake
+}
+
+// turn is who has waited longest.
+type turn struct {
+	i    int
+	wait time.Duration
+}
+
+func (t *turn) offer(i int, wait time.Duration) {
+	if t.i < 0 || wait > t.wait {
+		t.i, t.wait = i, wait
+	}
 }
 
 // allowed returns from when a device may be asked. One that missed a turn or
@@ -188,7 +211,9 @@ func (b *Bus) allowed(d *device) time.Time {
 
 // silent reports whether a device shares the waits of all silent ones. One that
 // has never answered has no turn that noise could have cost it.
-func (d *device) silent() bool { return d.misses >= patience || d.n == 0 && d.misses > 0 }
+func (d *device) silent() bool {
+	return d.misses-d.damaged >= patience || d.misses >= patienceDamaged || d.n == 0 && d.misses > 0
+}
 
 // Timeout returns how long after the last byte of a question the first byte of
 // the answer may take to come: what the device took at most in its last answers
@@ -224,7 +249,7 @@ func (b *Bus) Answered(i int, now time.Time, took time.Duration, event, more boo
 	if !more {
 		d.asked = now
 	}
-	d.misses, d.offline, d.pause = 0, false, 0
+	d.misses, d.damaged, d.offline, d.pause = 0, 0, false, 0
 	if event {
 		d.active = now
 	}
@@ -238,15 +263,19 @@ func (b *Bus) Answered(i int, now time.Time, took time.Duration, event, more boo
 	d.weight = math.Sqrt(float64(wire) / float64(wire+d.mean))
 }
 
-// Missed notes that device i did not answer in time. It reports whether the
-// device is offline from now on, true once for each silence.
-func (b *Bus) Missed(i int, now time.Time) (offline bool) {
+// Missed notes that device i did not answer in time, or that its answer was
+// damaged. It reports whether the device is offline from now on, true once for
+// each silence.
+func (b *Bus) Missed(i int, now time.Time, damaged bool) (offline bool) {
 	d := &b.devices[i]
 	d.asked = now
 	if d.started.IsZero() {
 		d.started = now // the first time since Reset
 	}
 	d.misses++
+	if damaged {
+		d.damaged++
+	}
 	if d.silent() {
 		b.lastStall, b.stalled = now, true
 	}

@@ -34,7 +34,7 @@ func (l *line) turn() int {
 		l.Answered(i, l.now, took, false, false)
 	} else {
 		l.now = l.now.Add(l.Timeout(i))
-		l.Missed(i, l.now)
+		l.Missed(i, l.now, false)
 		l.waits[i]++
 	}
 	l.now = l.now.Add(l.Gap())
@@ -142,7 +142,7 @@ func TestOfflineIsReportedOnceAndProbedRarely(t *testing.T) {
 			continue
 		}
 		l.now = l.now.Add(l.Timeout(1))
-		if l.Missed(1, l.now) {
+		if l.Missed(1, l.now, false) {
 			reports++
 			if since := l.now.Sub(silent); since < OfflineAfter || since > OfflineAfter+2*time.Second {
 				t.Errorf("offline after %v", since)
@@ -176,7 +176,7 @@ func TestTimeoutFollowsTheDevice(t *testing.T) {
 	if b.Timeout(0) != shortProbe {
 		t.Error("an unknown device costs the others more than a short probe")
 	}
-	b.Missed(0, start)
+	b.Missed(0, start, false)
 	if b.Timeout(0) != MaxTimeout {
 		t.Error("a device that did not answer a short probe is not given the whole allowance")
 	}
@@ -197,14 +197,14 @@ func TestTimeoutFollowsTheDevice(t *testing.T) {
 	if again := b.Timeout(0); again != quick {
 		t.Errorf("one slow answer long ago still counts: %v", again)
 	}
-	b.Missed(0, start)
+	b.Missed(0, start, false)
 	if b.Timeout(0) != 2*quick {
 		t.Errorf("after a miss it is given %v, not twice as long", b.Timeout(0))
 	}
 	// It may have been replaced by a slower one.
 	slower := false
 	for i := range 2 * fullProbeEvery {
-		b.Missed(0, start.Add(forgetAfter+time.Duration(i)*time.Minute))
+		b.Missed(0, start.Add(forgetAfter+time.Duration(i)*time.Minute), false)
 		slower = slower || b.Timeout(0) == MaxTimeout
 	}
 	if !slower {
@@ -228,7 +228,7 @@ func TestUnknownDeviceIsProbedBriefly(t *testing.T) {
 		case shortProbe:
 			short++
 		}
-		b.Missed(0, start)
+		b.Missed(0, start, false)
 	}
 	if full != 10 || short != 10*(fullProbeEvery-1) {
 		t.Errorf("%d full probes, %d short ones", full, short)
@@ -260,6 +260,51 @@ func TestAbsentDevicesAtTheStart(t *testing.T) {
 	}
 	if -waits > 11 {
 		t.Errorf("%d waits for absent devices in ten seconds", -waits)
+	}
+}
+
+// One that was just lost is found again before those that never were there.
+func TestLostGoesBeforeGone(t *testing.T) {
+	l := newLine(115200, ms, ms, 0, 0, 0, 0)
+	l.until(start.Add(20 * time.Second))
+	for range patience {
+		l.Missed(1, l.now, false)
+		l.now = l.now.Add(10 * ms)
+	}
+	lost := l.now
+	l.turns = nil
+	for len(l.turns) == 0 || l.turns[len(l.turns)-1] != 1 {
+		l.turn()
+	}
+	if wait := l.now.Sub(lost); wait > stallEvery+100*ms {
+		t.Errorf("it was asked after %v", wait)
+	}
+	for _, i := range l.turns[:len(l.turns)-1] {
+		if i > 1 {
+			t.Errorf("device %d, which never was there, was asked first", i)
+		}
+	}
+}
+
+// Damaged answers are no silence for a good while.
+func TestDamagedIsNotSilent(t *testing.T) {
+	b := New(2, 115200, start)
+	now := start
+	for range window {
+		b.Answered(0, now, ms, false, false)
+		b.Answered(1, now, ms, false, false)
+	}
+	for n := 1; n < patienceDamaged; n++ {
+		now = now.Add(10 * ms)
+		b.Missed(1, now, true)
+		b.Answered(0, now.Add(ms), ms, false, false)
+		if i, _ := b.Next(now.Add(2 * ms)); i != 1 {
+			t.Fatalf("after %d damaged answers it does not have its turn", n)
+		}
+	}
+	b.Missed(1, now, true)
+	if i, _ := b.Next(now.Add(2 * ms)); i == 1 {
+		t.Error("damaged answers go on and on, and it costs the other one every turn")
 	}
 }
 

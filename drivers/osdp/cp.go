@@ -68,7 +68,8 @@ type CP struct {
 	asked     int       // index of the reader whose answer is due, -1 = the line is free
 	askedAt   time.Time // first byte of the question
 	sentAt    time.Time // last byte of the question on the wire
-	deadline  time.Time // for the next byte of the answer
+	replyBy   time.Time // for the first byte of the answer
+	deadline  time.Time // for the next byte, never before replyBy: what comes may be somebody else's voice
 	firstByte time.Time // when the answer began; zero = not yet
 	free      time.Time // the line may be used from then on
 	leaving   bool
@@ -197,7 +198,9 @@ func (c *CP) receive(now time.Time, in []byte) {
 		if c.firstByte.IsZero() {
 			c.firstByte = now.Add(-c.bus.Wire(len(in)))
 		}
-		c.deadline = now.Add(InterByte)
+		if c.deadline = now.Add(InterByte); c.deadline.Before(c.replyBy) {
+			c.deadline = c.replyBy
+		}
 	}
 	for {
 		raw, rest, noise := c.scan.Next(in)
@@ -308,7 +311,8 @@ func (c *CP) expire(now time.Time) {
 	c.scan.Gap()
 	_, _, noise := c.scan.Next(nil)
 	c.count(noise)
-	if c.firstByte.IsZero() {
+	damaged := !c.firstByte.IsZero()
+	if !damaged {
 		gate.Counters.Missed.Add(1)
 		if c.doubles.missed(i) {
 			c.noteDoubles()
@@ -320,7 +324,7 @@ func (c *CP) expire(now time.Time) {
 	}
 	l := c.links[i]
 	l.missed++
-	if c.bus.Missed(i, now) || c.leaving && l.missed > 1 {
+	if c.bus.Missed(i, now, damaged) || c.leaving && l.missed > 1 {
 		l.restart()
 		c.bus.SetUrgent(i, false, now)
 	}
@@ -383,6 +387,7 @@ func (c *CP) ask(now time.Time) (send []byte, wake time.Time) {
 	l.gate.Counters.Asked.Add(1)
 	c.asked, c.askedAt = i, now
 	c.sentAt = now.Add(c.bus.Wire(len(send)))
-	c.deadline = c.sentAt.Add(c.bus.Timeout(i))
+	c.replyBy = c.sentAt.Add(c.bus.Timeout(i))
+	c.deadline = c.replyBy
 	return send, c.deadline
 }

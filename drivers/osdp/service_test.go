@@ -384,3 +384,24 @@ func TestFormattedRead(t *testing.T) {
 		}
 	}
 }
+
+// Somebody else's voice while a slow reader takes its time does not end the wait
+// for it.
+func TestBabbleBeforeASlowAnswer(t *testing.T) {
+	b := newSimBus(t, 14, 2, 115200, true, 150*time.Millisecond)
+	b.until(simStart.Add(20 * time.Second))
+	missed := func() (n uint64) {
+		for _, g := range b.cp.cfg.Gates.All() {
+			n += g.Counters.Missed.Load() + g.Counters.Damaged.Load()
+		}
+		return n
+	}
+	before := missed()
+	babble := AppendFrame(nil, &Frame{Address: 77, Reply: true, SQN: 1, CRC: true, Code: ReplyACK})
+	b.onSend = func([]byte) { b.step(babble) }
+	b.present(1, b.now.Add(time.Second), someCard)
+	b.until(b.now.Add(3 * time.Second))
+	if b.taps != 1 || len(b.tapped) != 0 || missed() != before {
+		t.Errorf("%d taps, %d wait, %d answers missed", b.taps, len(b.tapped), missed()-before)
+	}
+}
