@@ -189,7 +189,7 @@ func (b *simBus) exchange(send []byte, deadline time.Time) {
 		b.step(send)
 	}
 	begin := arrived.Add(max(b.turn, 2*b.char))
-	if begin.After(deadline) {
+	if deadline = b.cp.deadline; begin.After(deadline) { // what came meanwhile may have changed it
 		b.now = deadline
 		b.step(nil) // given up before it began
 	}
