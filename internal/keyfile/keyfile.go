@@ -1,5 +1,5 @@
-// Package keyfile reads the files in which centre and boxes are given their
-// keys. No error shows anything of a key.
+// Package keyfile reads, and for the feed makes, the files in which centre and
+// boxes are given their keys. No error shows anything of a key.
 package keyfile
 
 import (

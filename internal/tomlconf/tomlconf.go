@@ -159,6 +159,29 @@ func (t Table) String(key string, into *string) {
 	}
 }
 
+// Strings takes a list of strings, at most most of them.
+func (t Table) Strings(key string, into *[]string, most int) {
+	const kind = `a list of strings in quotes, such as ["a", "b"]`
+	v, ok := take[[]any](t, key, kind)
+	if !ok {
+		return
+	}
+	if len(v) > most {
+		t.Fault(key, "%d values, at most %d", len(v), most)
+		return
+	}
+	list := make([]string, 0, len(v))
+	for _, raw := range v {
+		text, ok := raw.(string)
+		if !ok {
+			t.Fault(key, "not %s", kind)
+			return
+		}
+		list = append(list, text)
+	}
+	*into = list
+}
+
 // Bool takes true or false.
 func (t Table) Bool(key string, into *bool) {
 	if v, ok := take[bool](t, key, "true or false"); ok {

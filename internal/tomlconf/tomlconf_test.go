@@ -126,3 +126,30 @@ func TestSyntax(t *testing.T) {
 		}
 	}
 }
+
+func TestStrings(t *testing.T) {
+	for text, want := range map[string]string{
+		`keys = ["a", "b"]`:          "",
+		`keys = []`:                  "",
+		`other = 1`:                  "other: unknown key",
+		`keys = "a"`:                 "a.toml:1: keys: not a list of strings",
+		`keys = ["a", 2]`:            "a.toml:1: keys: not a list of strings",
+		`keys = ["a", "b", "c"]`:     "a.toml:1: keys: 3 values, at most 2",
+		"\nkeys = [\"a\",\n[\"b\"]]": "a.toml:2: keys: not a list of strings",
+	} {
+		doc, root, err := Parse("a.toml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := []string{"default"}
+		root.Strings("keys", &got, 2)
+		root.End()
+		err = doc.Err()
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+		if text == `keys = ["a", "b"]` && strings.Join(got, " ") != "a b" || want != "" && strings.Join(got, " ") != "default" {
+			t.Errorf("%s: got %q", text, got)
+		}
+	}
+}
