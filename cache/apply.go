@@ -21,14 +21,14 @@ var ErrUpdate = errors.New("update refused")
 // after a restart.
 const heartbeatInterval = time.Minute
 
-// Apply brings the store to u.To: changes, schedule, complete flag and
-// position in one transaction that is on the disk when Apply returns and
+// Apply brings the store to u.To: changes, schedule, the feed's keys, complete
+// flag and position in one transaction that is on the disk when Apply returns and
 // before Position moves. On an error nothing was applied.
 //
 // u.To must be in the epoch of the current position and have a greater number,
 // unless the store has no position yet; the error wraps ErrUpdate. So it does
 // for more than gateway.MaxChanges changes, two for one token, an invalid
-// record or an invalid schedule. With too little disk space the error wraps
+// record, an invalid schedule or terms of keys that are not in order. With too little disk space the error wraps
 // ErrDiskFull; trying again later is right. Any other error is the disk's, and
 // every later Apply returns it: the box is to be started again.
 //
@@ -43,7 +43,7 @@ func (s *Store) Apply(u gateway.Update) error {
 	if err := s.validate(&u); err != nil {
 		return err
 	}
-	if len(u.Changes) == 0 && u.Schedule == nil && (!u.Complete || s.usable.Load()) {
+	if len(u.Changes) == 0 && u.Schedule == nil && u.Keys == nil && (!u.Complete || s.usable.Load()) {
 		return s.heartbeat(u.To)
 	}
 	encoded, schedule, err := copySchedule(u.Schedule)
@@ -59,6 +59,10 @@ func (s *Store) Apply(u gateway.Update) error {
 	s.index.apply(u.Changes)
 	if schedule != nil {
 		s.schedule.Store(schedule)
+	}
+	if u.Keys != nil {
+		terms := slices.Clone(u.Keys)
+		s.terms.Store(&terms)
 	}
 	s.saved(u.To)
 	if u.Complete {
@@ -82,6 +86,11 @@ func (s *Store) validate(u *gateway.Update) error {
 		return refuse("the store is at entry %d already", at.Number)
 	case len(u.Changes) > gateway.MaxChanges:
 		return refuse("%d changes, at most %d", len(u.Changes), gateway.MaxChanges)
+	}
+	if u.Keys != nil {
+		if err := validTerms(u.Keys); err != nil {
+			return refuse("%v", err)
+		}
 	}
 	s.tokens = s.tokens[:0]
 	for i := range u.Changes {
@@ -200,6 +209,9 @@ func setState(txn *badger.Txn, u *gateway.Update, schedule []byte) error {
 	var errs []error
 	if schedule != nil {
 		errs = append(errs, txn.Set([]byte(keySchedule), schedule))
+	}
+	if u.Keys != nil {
+		errs = append(errs, txn.Set([]byte(keyTerms), appendTerms(nil, u.Keys)))
 	}
 	if u.Complete {
 		errs = append(errs, txn.Set([]byte(keyComplete), []byte{1}))

@@ -12,7 +12,7 @@
 // Keys start with one byte that names their space:
 //
 //	'r' + token, 8 bytes big-endian   a record, as gateway.AppendRecord writes it
-//	's' + name                        the feed's state: position, schedule, complete
+//	's' + name                        the feed's state: position, schedule, keys, complete
 //	'l' + name                        the box's own settings, see SaveLocal
 //
 // The leading byte keeps the spaces apart, keeps records in token order, and
@@ -20,8 +20,8 @@
 //
 // # What a crash leaves
 //
-// An update's changes, its schedule and the position it brings the box to are
-// one transaction, on the disk before Apply returns. A crash or a power cut
+// An update's changes, its schedule, the keys of the feed where they change, and
+// the position it brings the box to are one transaction, on the disk before Apply returns. A crash or a power cut
 // leaves all of it or nothing. A heartbeat, which changes nothing but the
 // position, is kept in memory and written at most once a minute to spare the
 // flash; so the position on disk may be behind the data's, never ahead of it,

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"encoding/binary"
 	"errors"
 	"maps"
 	"math/rand/v2"
@@ -29,7 +30,21 @@ func TestMain(m *testing.M) {
 const epoch = 7
 
 func at(number uint64) gateway.Position {
-	return gateway.Position{Epoch: epoch, Number: number, Watermark: int64(number) * 1e6}
+	p := gateway.Position{Epoch: epoch, Number: number, Watermark: int64(number) * 1e6}
+	binary.BigEndian.PutUint64(p.Hash[12:], number*0x9e3779b97f4a7c15)
+	return p
+}
+
+// rotateEvery is how often the feed of updateOf changes its key.
+const rotateEvery = 37
+
+// termsAt are the terms of the feed's keys at update n, which has changed them
+// where n is 1 more than a multiple of rotateEvery.
+func termsAt(n uint64) (terms []gateway.KeyTerm) {
+	for from := uint64(1); from <= n; from += rotateEvery {
+		terms = append(terms, gateway.KeyTerm{Key: gateway.FeedKey{byte(from), 1}, From: from})
+	}
+	return terms[max(0, len(terms)-gateway.MaxKeyTerms):]
 }
 
 // testOptions need little of the disk and of memory.
@@ -127,6 +142,9 @@ func updateOf(n uint64) gateway.Update {
 	u := gateway.Update{To: at(n), Complete: n == 3}
 	if r.IntN(50) == 0 {
 		u.Schedule = scheduleOf(n)
+	}
+	if n%rotateEvery == 1 {
+		u.Keys = termsAt(n)
 	}
 	for _, i := range r.Perm(universe)[:size] {
 		c := gateway.Change{Token: tokenAt(i), Delete: r.IntN(3) == 0}

@@ -32,8 +32,9 @@ const (
 	// in a directory that is otherwise empty.
 	markerTemp   = markerName + ".tmp"
 	markerPrefix = "gateline cache format "
-	// format is the layout described in the package comment.
-	format = 1
+	// format is the layout described in the package comment. Format 1 had
+	// neither the hash of the last entry nor the keys of the feed.
+	format = 2
 
 	badgerDir = "badger"
 	// lostFound is what a fresh file system of its own holds.

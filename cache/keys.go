@@ -23,6 +23,7 @@ const (
 	keyPosition = string(spaceState) + "position"
 	keySchedule = string(spaceState) + "schedule"
 	keyComplete = string(spaceState) + "complete"
+	keyTerms    = string(spaceState) + "keys"
 )
 
 func appendRecordKey(b []byte, t gateway.Token) []byte {
@@ -38,13 +39,14 @@ func tokenOf(key []byte) (gateway.Token, error) {
 }
 
 // positionSize is the length of an encoded position: epoch, number and
-// watermark, 8 bytes big-endian each.
-const positionSize = 3 * 8
+// watermark, 8 bytes big-endian each, and the hash.
+const positionSize = 3*8 + len(gateway.Hash{})
 
 func appendPosition(b []byte, p gateway.Position) []byte {
 	b = binary.BigEndian.AppendUint64(b, p.Epoch)
 	b = binary.BigEndian.AppendUint64(b, p.Number)
-	return binary.BigEndian.AppendUint64(b, uint64(p.Watermark))
+	b = binary.BigEndian.AppendUint64(b, uint64(p.Watermark))
+	return append(b, p.Hash[:]...)
 }
 
 func decodePosition(b []byte) (gateway.Position, error) {
@@ -55,5 +57,42 @@ func decodePosition(b []byte) (gateway.Position, error) {
 		Epoch:     binary.BigEndian.Uint64(b),
 		Number:    binary.BigEndian.Uint64(b[8:]),
 		Watermark: int64(binary.BigEndian.Uint64(b[16:])),
+		Hash:      gateway.Hash(b[24:]),
 	}, nil
+}
+
+// termSize is the length of an encoded term: its first number, 8 bytes
+// big-endian, and the key.
+const termSize = 8 + len(gateway.FeedKey{})
+
+func appendTerms(b []byte, terms []gateway.KeyTerm) []byte {
+	for _, t := range terms {
+		b = binary.BigEndian.AppendUint64(b, t.From)
+		b = append(b, t.Key[:]...)
+	}
+	return b
+}
+
+func decodeTerms(b []byte) ([]gateway.KeyTerm, error) {
+	if len(b)%termSize != 0 || len(b) > gateway.MaxKeyTerms*termSize {
+		return nil, fmt.Errorf("terms of %d bytes, not up to %d of %d", len(b), gateway.MaxKeyTerms, termSize)
+	}
+	var terms []gateway.KeyTerm
+	for ; len(b) > 0; b = b[termSize:] {
+		terms = append(terms, gateway.KeyTerm{From: binary.BigEndian.Uint64(b), Key: gateway.FeedKey(b[8:termSize])})
+	}
+	return terms, validTerms(terms)
+}
+
+// validTerms refuses terms that are not in order.
+func validTerms(terms []gateway.KeyTerm) error {
+	if len(terms) == 0 || len(terms) > gateway.MaxKeyTerms {
+		return fmt.Errorf("%d terms of the feed's keys, not 1 … %d", len(terms), gateway.MaxKeyTerms)
+	}
+	for i, t := range terms {
+		if t.From == 0 || i > 0 && t.From <= terms[i-1].From {
+			return fmt.Errorf("the terms of the feed's keys are not in order")
+		}
+	}
+	return nil
 }

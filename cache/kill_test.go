@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -108,6 +109,9 @@ func TestKilledDuringUpdates(t *testing.T) {
 			m.apply(updateOf(reached))
 		}
 		verify(t, s, m)
+		if n > 0 && !slices.Equal(s.Keys(), termsAt(n)) {
+			t.Fatalf("reopened at %d with other keys than those of that position", n)
+		}
 		if s.Usable() != (n >= 3) {
 			t.Fatalf("usable %v at entry %d", s.Usable(), n)
 		}

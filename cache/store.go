@@ -89,6 +89,7 @@ type Store struct {
 
 	position atomic.Pointer[gateway.Position]
 	schedule atomic.Pointer[gateway.Schedule]
+	terms    atomic.Pointer[[]gateway.KeyTerm]
 	usable   atomic.Bool
 
 	// mu guards all that follows and serialises writers. A scan holds it only
@@ -185,6 +186,9 @@ func (s *Store) load() error {
 		return fmt.Errorf("feed position: %w", err)
 	}
 	s.position.Store(&position)
+	if err := s.loadTerms(); err != nil {
+		return fmt.Errorf("keys of the feed: %w", err)
+	}
 	if b, err = s.get(keyComplete); err != nil {
 		return fmt.Errorf("complete flag: %w", err)
 	}
@@ -199,6 +203,17 @@ func (s *Store) load() error {
 		return fmt.Errorf("policy schedule: %w", err)
 	}
 	return nil
+}
+
+// loadTerms reads the terms of the feed's keys.
+func (s *Store) loadTerms() error {
+	var terms []gateway.KeyTerm
+	b, err := s.get(keyTerms)
+	if err == nil && b != nil {
+		terms, err = decodeTerms(b)
+	}
+	s.terms.Store(&terms)
+	return err
 }
 
 // get returns a copy of the value of one of the box's own keys, nil if there
@@ -269,6 +284,11 @@ func (s *Store) Failed() error {
 	defer s.mu.Unlock()
 	return s.failed
 }
+
+// Keys returns the terms of the feed's keys as the last update that had any gave
+// them, none if there was none. They are shared: the caller does not change
+// them.
+func (s *Store) Keys() []gateway.KeyTerm { return *s.terms.Load() }
 
 // Usable reports whether an update with Complete was ever applied: until then
 // an absent record means nothing (R24).

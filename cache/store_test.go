@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +52,12 @@ func TestApplyValidation(t *testing.T) {
 		return changes
 	}
 	one := many(1)
+	terms := func(from ...uint64) (terms []gateway.KeyTerm) {
+		for _, n := range from {
+			terms = append(terms, gateway.KeyTerm{Key: gateway.FeedKey{1}, From: n})
+		}
+		return terms
+	}
 	tests := []struct {
 		name  string
 		start gateway.Position
@@ -73,6 +80,13 @@ func TestApplyValidation(t *testing.T) {
 		{"invalid minute", at(5), gateway.Update{To: at(6), Changes: []gateway.Change{{Token: tokenAt(9), Record: gateway.Record{AnchorMinute: 1}}}}, false},
 		{"deleted record is not looked at", at(5), gateway.Update{To: at(6), Changes: []gateway.Change{{Token: tokenAt(9), Delete: true, Record: gateway.Record{Class: 4}}}}, true},
 		{"token twice", at(5), gateway.Update{To: at(6), Changes: []gateway.Change{{Token: 8}, {Token: 9}, {Token: 8, Delete: true}}}, false},
+		{"keys", at(5), gateway.Update{To: at(6), Keys: terms(1, 7)}, true},
+		{"keys and changes", at(5), gateway.Update{To: at(6), Changes: one, Keys: terms(1)}, true},
+		{"no keys", at(5), gateway.Update{To: at(6), Changes: one, Keys: terms()}, true},
+		{"empty keys", at(5), gateway.Update{To: at(6), Changes: one, Keys: []gateway.KeyTerm{}}, false},
+		{"keys of no number", at(5), gateway.Update{To: at(6), Keys: terms(0, 7)}, false},
+		{"keys out of order", at(5), gateway.Update{To: at(6), Keys: terms(1, 7, 7)}, false},
+		{"too many keys", at(5), gateway.Update{To: at(6), Keys: terms(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17)}, false},
 		{"empty schedule", at(5), gateway.Update{To: at(6), Changes: one, Schedule: &gateway.Schedule{Version: 1}}, false},
 	}
 	for _, tt := range tests {
@@ -90,7 +104,7 @@ func TestApplyValidation(t *testing.T) {
 				return
 			}
 			wantErr(t, err, ErrUpdate)
-			if s.Position() != tt.start || !maps.Equal(before, contents(t, s)) || s.Schedule() != nil {
+			if s.Position() != tt.start || !maps.Equal(before, contents(t, s)) || s.Schedule() != nil || s.Keys() != nil {
 				t.Fatal("a refused update left something")
 			}
 			apply(t, s, gateway.Update{To: at(1 << 50), Changes: one})
@@ -184,6 +198,35 @@ func TestScheduleAndComplete(t *testing.T) {
 	s = open(t, dir, testOptions())
 	if !s.Usable() || s.Schedule() == nil || s.Schedule().Version != 2 || s.Position() != at(3) {
 		t.Fatal("reopened store lost its state")
+	}
+}
+
+// Keys without any other data are no heartbeat: they are on the disk at once,
+// and what comes after them leaves them as they are.
+func TestKeysAreKept(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, testOptions())
+	if s.Keys() != nil {
+		t.Fatal("a new store has keys")
+	}
+	for n := uint64(1); n <= 3*rotateEvery; n++ {
+		u := gateway.Update{To: at(n)}
+		if n%rotateEvery == 1 {
+			u.Keys = termsAt(n)
+		}
+		apply(t, s, u)
+		if u.Keys != nil {
+			u.Keys[0].From = 99 // the store has its own copy
+		}
+		if !slices.Equal(s.Keys(), termsAt(n)) {
+			t.Fatalf("at %d: %v", n, s.Keys())
+		}
+	}
+	closeStore(t, s)
+	s = open(t, dir, testOptions())
+	last := uint64(2*rotateEvery + 1)
+	if s.Position() != at(last) || !slices.Equal(s.Keys(), termsAt(last)) {
+		t.Fatalf("reopened at %v with keys %v", s.Position(), s.Keys())
 	}
 }
 

@@ -29,6 +29,9 @@ type Config struct {
 	ClientListen, LeafListen string
 	// TokenKey is the city's key. The same key must be given at every start.
 	TokenKey gateway.TokenKey
+	// FeedKeys are the secrets with which the feed is signed, at least one: the
+	// one in force, and the next ones, to which a command can change.
+	FeedKeys []gateway.FeedSecret
 	// Log receives one line per event an operator acts on; nil = none.
 	Log *slog.Logger
 	// Now is the centre's clock; nil = time.Now.
@@ -50,6 +53,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if cfg.TokenKey == (gateway.TokenKey{}) {
 		faults = append(faults, errors.New("token key: missing, give 64 hexadecimal digits that boxes have too"))
+	}
+	if len(cfg.FeedKeys) == 0 {
+		faults = append(faults, errors.New("feed keys: missing, give the secret with which the feed is signed"))
 	}
 	if cfg.Heartbeat < 0 || cfg.QueueSize < 0 {
 		faults = append(faults, errors.New("heartbeat, queue size: below zero, leave them out for the defaults"))
@@ -98,7 +104,7 @@ func Open(cfg Config) (*Central, error) {
 	if err := c.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the centre in %s: %w", cfg.Dir, err), c.Close())
 	}
-	cfg.Log.Info("centre open", "dir", cfg.Dir, "clients", c.ClientAddr(), "leafs", c.LeafAddr(), "feed_number", c.FeedNumber())
+	cfg.Log.Info("centre open", "dir", cfg.Dir, "clients", c.ClientAddr(), "leafs", c.LeafAddr(), "feed_number", c.FeedNumber(), "feed_key", c.writer.feed.Key().ID())
 	return c, nil
 }
 
@@ -131,7 +137,7 @@ func openWriter(ctx context.Context, js jetstream.JetStream, cfg Config) (*write
 	if err != nil {
 		return nil, err
 	}
-	publisher, err := replication.OpenPublisher(ctx, js, replication.PublisherConfig{Log: cfg.Log})
+	publisher, err := replication.OpenPublisher(ctx, js, replication.PublisherConfig{Keys: cfg.FeedKeys, Log: cfg.Log})
 	if err != nil {
 		return nil, fmt.Errorf("open the feed: %w", err)
 	}

@@ -78,6 +78,13 @@ func (c *Client) StationMode(ctx context.Context, station, mode string, from tim
 	return c.command(ctx, SubjectStationMode, stationRequest{Station: station, Mode: mode, From: from})
 }
 
+// RotateFeedKey retires the key that signs the feed and lets another one of the
+// centre's feed key file sign from the next entry on. Boxes follow by
+// themselves. A key that signs already is a success.
+func (c *Client) RotateFeedKey(ctx context.Context, to gateway.FeedKey) (Done, error) {
+	return c.command(ctx, SubjectFeedRotate, rotateRequest{Key: to.String()})
+}
+
 // Stats returns counts of the centre's state and the number of the last feed
 // entry.
 func (c *Client) Stats(ctx context.Context) (Stats, uint64, error) {

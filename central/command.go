@@ -43,6 +43,10 @@ type stationCommand struct {
 	from    time.Time
 }
 
+// rotateCommand lets another key of the centre sign the feed from the next entry
+// on. The registry has no part in it.
+type rotateCommand struct{ key gateway.FeedKey }
+
 // readPolicy and readStats change nothing; they are queued with the others, so
 // that their answer covers every command answered before.
 type (
@@ -54,5 +58,6 @@ func (rowsCommand) isCommand()    {}
 func (unbindCommand) isCommand()  {}
 func (policyCommand) isCommand()  {}
 func (stationCommand) isCommand() {}
+func (rotateCommand) isCommand()  {}
 func (readPolicy) isCommand()     {}
 func (readStats) isCommand()      {}

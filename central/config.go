@@ -1,6 +1,7 @@
 package central
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -17,6 +18,8 @@ type FileConfig struct {
 	Dir string
 	// TokenKeyFile holds the city's token key, 64 hexadecimal digits.
 	TokenKeyFile string
+	// FeedKeyFile holds the secrets with which the feed is signed.
+	FeedKeyFile string
 	// OpsListen is host:port for NATS clients, BoxesListen that for boxes;
 	// empty = none. Whoever reaches the first may give commands, whoever
 	// reaches the second may read the feed: they belong on a closed network.
@@ -28,6 +31,7 @@ func DefaultFileConfig() FileConfig {
 	return FileConfig{
 		Dir:          "/var/lib/gateline-central",
 		TokenKeyFile: "/etc/gateline/token.key",
+		FeedKeyFile:  "/etc/gateline/feed.key",
 		OpsListen:    "127.0.0.1:4222",
 		BoxesListen:  "127.0.0.1:7422",
 	}
@@ -56,6 +60,10 @@ func ParseConfig(name string, data []byte, defaults FileConfig) (FileConfig, err
 	token.String("key_file", &c.TokenKeyFile)
 	checkPath(token, "key_file", c.TokenKeyFile)
 	token.End()
+	feed := root.Table("feed")
+	feed.String("key_file", &c.FeedKeyFile)
+	checkPath(feed, "key_file", c.FeedKeyFile)
+	feed.End()
 	ops := root.Table("ops")
 	ops.String("listen", &c.OpsListen)
 	checkListen(ops, c.OpsListen)
@@ -95,12 +103,13 @@ func portZero(address string) bool {
 	return err == nil && port == "0"
 }
 
-// Config reads the key and returns the Config that the file describes. The
+// Config reads the keys and returns the Config that the file describes. The
 // caller adds Log and whatever else no file says.
 func (c FileConfig) Config() (Config, error) {
-	key, err := keyfile.ReadTokenKey(c.TokenKeyFile)
-	if err != nil {
+	token, tokenErr := keyfile.ReadTokenKey(c.TokenKeyFile)
+	feed, feedErr := keyfile.ReadFeedSecrets(c.FeedKeyFile)
+	if err := errors.Join(tokenErr, feedErr); err != nil {
 		return Config{}, err
 	}
-	return Config{Dir: c.Dir, ClientListen: c.OpsListen, LeafListen: c.BoxesListen, TokenKey: key}, nil
+	return Config{Dir: c.Dir, ClientListen: c.OpsListen, LeafListen: c.BoxesListen, TokenKey: token, FeedKeys: feed}, nil
 }

@@ -5,6 +5,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"gateline/gateway"
+	"gateline/internal/keyfile"
 )
 
 // The example that ships is right, and what it says is a default is one.
@@ -83,17 +86,25 @@ func TestConfigListeners(t *testing.T) {
 	}
 }
 
-func TestConfigReadsKey(t *testing.T) {
+func TestConfigReadsKeys(t *testing.T) {
 	f := DefaultFileConfig()
-	f.TokenKeyFile = filepath.Join(t.TempDir(), "token.key")
-	if _, err := f.Config(); err == nil || !strings.Contains(err.Error(), f.TokenKeyFile) {
-		t.Errorf("no key: %v", err)
+	dir := t.TempDir()
+	f.TokenKeyFile, f.FeedKeyFile = filepath.Join(dir, "token.key"), filepath.Join(dir, "feed.key")
+	_, err := f.Config()
+	for _, want := range []string{f.TokenKeyFile, f.FeedKeyFile, "feed-key new"} { // both at once
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("no keys: %q not in %v", want, err)
+		}
 	}
 	if err := os.WriteFile(f.TokenKeyFile, []byte(strings.Repeat("0123456789abcdef", 4)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := keyfile.MakeFeedFile(f.FeedKeyFile, gateway.FeedSecret{7}); err != nil {
+		t.Fatal(err)
+	}
 	c, err := f.Config()
-	if err != nil || c.Dir != f.Dir || c.ClientListen != f.OpsListen || c.LeafListen != f.BoxesListen || c.TokenKey[0] != 0x01 {
+	if err != nil || c.Dir != f.Dir || c.ClientListen != f.OpsListen || c.LeafListen != f.BoxesListen || c.TokenKey[0] != 0x01 ||
+		len(c.FeedKeys) != 1 || c.FeedKeys[0] != (gateway.FeedSecret{7}) {
 		t.Errorf("got %+v, %v", c, err)
 	}
 }

@@ -50,7 +50,7 @@ func personOf(t *testing.T, id string) Person {
 }
 
 func testConfig(dir string, log *logtest.Buffer) Config {
-	return Config{Dir: dir, TokenKey: testKey(), Log: log.Logger(), Heartbeat: 50 * time.Millisecond}
+	return Config{Dir: dir, TokenKey: testKey(), FeedKeys: []gateway.FeedSecret{{1}, {2}}, Log: log.Logger(), Heartbeat: 50 * time.Millisecond}
 }
 
 // running is a centre whose Run is going.

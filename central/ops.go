@@ -50,6 +50,7 @@ func endpoints() []endpoint {
 		{SubjectPolicySet, parsePolicy},
 		{SubjectPolicyGet, parsePolicyGet},
 		{SubjectStationMode, parseStation},
+		{SubjectFeedRotate, parseRotate},
 		{SubjectStats, parseStats},
 	}
 }

@@ -28,6 +28,8 @@ const (
 	// CodeBadPolicy refuses a policy document, or a schedule that would come
 	// of it.
 	CodeBadPolicy Code = "E121"
+	// CodeNoKey refuses to change the feed to a key that the centre has not got.
+	CodeNoKey Code = "E122"
 )
 
 // Refusal is the centre's coded no, in both languages. Detail says what was
@@ -80,6 +82,8 @@ func (c Code) texts() (zh, en string) {
 		return "尚未设置策略", "no policy has been set yet"
 	case CodeBadPolicy:
 		return "策略文件有误", "the policy cannot be used"
+	case CodeNoKey:
+		return "中心没有该密钥,或该密钥已停用", "the centre has no such key, or it is retired"
 	}
 	return "服务繁忙,请稍后再试", "the centre is busy, please try again later"
 }

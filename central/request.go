@@ -25,6 +25,7 @@ const (
 	SubjectPolicySet    = "gateline.ops.policy.set"
 	SubjectPolicyGet    = "gateline.ops.policy.get"
 	SubjectStationMode  = "gateline.ops.station.mode"
+	SubjectFeedRotate   = "gateline.ops.feed.rotate"
 	SubjectStats        = "gateline.ops.stats"
 )
 
@@ -80,6 +81,7 @@ func (r Row) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "row:hidden"
 // Stats are counts of the centre's state.
 type Stats struct {
 	Epoch           uint64 `json:"epoch"`            // of the feed
+	Key             string `json:"key"`              // public, with which the feed's next entry is signed
 	Ledger          uint64 `json:"ledger"`           // messages in the ledger
 	Credentials     int    `json:"credentials"`      // bound ones = records on a box
 	Persons         int    `json:"persons"`          // with at least one credential (TIME-04)
@@ -106,6 +108,9 @@ type (
 		Station string    `json:"station"`
 		Mode    string    `json:"mode"`
 		From    time.Time `json:"from,omitzero"`
+	}
+	rotateRequest struct {
+		Key string `json:"key"`
 	}
 	emptyRequest struct{}
 )
@@ -217,6 +222,18 @@ func parseStation(_ *door, data []byte) (command, *Refusal) {
 		return nil, refuse(CodeMalformed, "mode: not one of off, observe, advisory, enforce, %s", ModeDefault)
 	}
 	return c, nil
+}
+
+func parseRotate(_ *door, data []byte) (command, *Refusal) {
+	var q rotateRequest
+	if refusal := decodeRequest(data, maxSmallRequest, "key", &q); refusal != nil {
+		return nil, refusal
+	}
+	key, err := gateway.ParseFeedKey(q.Key)
+	if err != nil {
+		return nil, refuse(CodeMalformed, "key: %v", err)
+	}
+	return rotateCommand{key: key}, nil
 }
 
 func parsePolicyGet(_ *door, data []byte) (command, *Refusal) {

@@ -20,9 +20,9 @@ import (
 )
 
 // entries reads the whole feed of a running centre.
-func (r *running) entries() []replication.Entry {
+func (r *running) entries() []replication.Signed {
 	r.t.Helper()
-	var all []replication.Entry
+	var all []replication.Signed
 	for _, data := range r.messages(replication.StreamFeed) {
 		e, err := replication.DecodeEntry(data)
 		if err != nil {
@@ -58,18 +58,24 @@ func (r *running) messages(name string) [][]byte {
 	return all
 }
 
-// checkFeed follows the feed as a box does: numbers without a hole, one epoch,
-// times and sources that never fall, one entry with an effect for each ledger
+// checkFeed follows the feed as a box does: genuine, numbers without a hole, one
+// epoch, times and sources that never fall, one entry with an effect for each ledger
 // message, and in the end the records of the centre.
-func (r *running) checkFeed() []replication.Entry {
+func (r *running) checkFeed() []replication.Signed {
 	r.t.Helper()
 	all := r.entries()
+	follower := replication.NewFollower(replication.Start{Trusted: []gateway.FeedKey{r.cfg.FeedKeys[0].Public()}})
 	box := map[gateway.Token]gateway.Record{}
 	for i, e := range all {
 		if e.Number != uint64(i+1) || e.Epoch != all[0].Epoch {
 			r.t.Fatalf("entry %d has number %d", i+1, e.Number)
 		}
-		var before replication.Entry
+		if action, err := follower.Step(&e); action != replication.ActionApply {
+			r.t.Fatalf("entry %d: %v, %v", e.Number, action, err)
+		}
+		u := follower.Update(&e)
+		follower.Applied(&u)
+		var before replication.Signed
 		if i > 0 {
 			before = all[i-1]
 		}

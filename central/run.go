@@ -107,6 +107,9 @@ func (w *writer) serveRound(ctx context.Context, q *queue, first item) (bool, er
 	if err == nil {
 		err = w.commit(ctx, r)
 	}
+	if err == nil {
+		err = w.rotate(ctx, r)
+	}
 	if err != nil {
 		for i := range r.taken {
 			r.taken[i].item.answer(answer{refusal: refuse(CodeBusy, "the centre has failed; it is not known whether the command took effect, send it again")})

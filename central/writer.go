@@ -16,6 +16,8 @@ import (
 type feed interface {
 	// Last returns the header of the last entry; number 0 = none yet.
 	Last() replication.Entry
+	// Key returns the public key that the next entry will be signed with.
+	Key() gateway.FeedKey
 	// Publish stores the entry as the next one and blocks until it is safe.
 	// After an error it is not known whether it was stored.
 	Publish(context.Context, *replication.Entry) error
@@ -134,6 +136,24 @@ func (w *writer) commit(ctx context.Context, r *round) error {
 
 // publish stores a batch as the next feed entry; nil is a heartbeat.
 func (w *writer) publish(ctx context.Context, source uint64, b *batch) error {
+	e := &replication.Entry{Source: source}
+	if b != nil {
+		e.Changes, e.Schedule = b.changes, b.schedule
+	}
+	if err := w.publishEntry(ctx, e); err != nil {
+		return err
+	}
+	if b != nil {
+		b.number = e.Number
+		if b.schedule != nil {
+			w.log.Info("schedule published", "version", b.schedule.Version, "documents", len(b.schedule.Policies), "feed_number", e.Number)
+		}
+	}
+	return nil
+}
+
+// publishEntry stores e as the next feed entry, with the centre's time.
+func (w *writer) publishEntry(ctx context.Context, e *replication.Entry) error {
 	now := w.now()
 	if w.origin.IsZero() {
 		w.origin = now
@@ -142,25 +162,40 @@ func (w *writer) publish(ctx context.Context, source uint64, b *batch) error {
 	if err := w.clock.check(now.Round(0), now.Sub(w.origin), w.feed.Last().Time); err != nil {
 		return err
 	}
-	e := &replication.Entry{Time: now.UnixMicro(), Source: source}
-	if b != nil {
-		e.Changes, e.Schedule = b.changes, b.schedule
-	}
+	e.Time = now.UnixMicro()
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	if err := w.feed.Publish(ctx, e); err != nil {
 		if errors.Is(err, replication.ErrFenced) {
 			err = fmt.Errorf("%w: %w", ErrTakenOver, err)
 		}
-		return fmt.Errorf("publish the feed entry of ledger message %d: %w", source, err)
+		return fmt.Errorf("publish the feed entry of ledger message %d: %w", e.Source, err)
 	}
-	number := w.feed.Last().Number
-	w.number.Store(number)
-	if b != nil {
-		b.number = number
-		if b.schedule != nil {
-			w.log.Info("schedule published", "version", b.schedule.Version, "documents", len(b.schedule.Policies), "feed_number", number)
+	w.number.Store(e.Number)
+	return nil
+}
+
+// rotate publishes the entries by which commands of a round change the feed's
+// key. A key that the centre has not got is refused.
+func (w *writer) rotate(ctx context.Context, r *round) error {
+	for i := range r.taken {
+		t := &r.taken[i]
+		c, is := t.item.command.(rotateCommand)
+		before := w.feed.Key()
+		if !is || c.key == before {
+			continue
 		}
+		e := &replication.Entry{Source: w.ledger.last, NextKey: c.key}
+		err := w.publishEntry(ctx, e)
+		switch {
+		case errors.Is(err, replication.ErrNoKey):
+			t.refusal = refuse(CodeNoKey, "it does not stand below key %v, which is in force, in the centre's feed key file; add it with gateline feed-key add, then start the centre again", before.ID())
+			continue
+		case err != nil:
+			return err
+		}
+		t.events, t.batch = 1, &batch{number: e.Number}
+		w.log.Info("the feed has a new key; the one before is retired and may be taken out of the feed key file", "feed_number", e.Number, "key", c.key.ID(), "retired", before.ID())
 	}
 	return nil
 }
@@ -186,7 +221,7 @@ func (w *writer) answerAll(r *round) {
 
 func (w *writer) stats() Stats {
 	last := w.feed.Last()
-	s := Stats{Epoch: last.Epoch, Ledger: w.ledger.last, Credentials: w.reg.credentials(), Persons: w.reg.upgraded}
+	s := Stats{Epoch: last.Epoch, Key: w.feed.Key().String(), Ledger: w.ledger.last, Credentials: w.reg.credentials(), Persons: w.reg.upgraded}
 	if w.reg.schedule != nil {
 		s.ScheduleVersion = w.reg.schedule.Version
 	}

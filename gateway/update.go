@@ -10,6 +10,10 @@ type Directory interface {
 	Lookup(Token) (Record, bool, error)
 }
 
+// Hash is the SHA-256 of all bytes of a feed entry. Each entry carries that of
+// the one before, which makes the feed a chain.
+type Hash [32]byte
+
 // Position is a place in the feed: everything up to entry Number of Epoch has
 // been applied. The zero Position is before the first entry.
 type Position struct {
@@ -20,6 +24,8 @@ type Position struct {
 	// Watermark is the centre's time in that entry, in Unix microseconds; its
 	// age drives freshness. 0 = none.
 	Watermark int64
+	// Hash is that entry's; the next one must name it.
+	Hash Hash
 }
 
 // Time returns the watermark as an instant; the zero Time if there is none.
@@ -50,6 +56,9 @@ type Update struct {
 	Changes []Change
 	// Schedule replaces the policy documents the box holds; nil = unchanged.
 	Schedule *Schedule
+	// Keys replaces the terms of the feed's keys the box knows, oldest first,
+	// at most MaxKeyTerms of them; nil = unchanged.
+	Keys []KeyTerm
 	// Complete marks the first entry at which the box holds everything the
 	// centre had when the box first asked. Until then an absent record means
 	// nothing (R24, IMP-19). It is never taken back.

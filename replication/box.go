@@ -28,6 +28,9 @@ type Store interface {
 	Position() gateway.Position
 	// Usable reports whether the store has ever been complete.
 	Usable() bool
+	// Keys returns the terms of the feed's keys as the last update that had any
+	// gave them, none where Position is zero. The caller does not change them.
+	Keys() []gateway.KeyTerm
 	// Apply makes an update durable together with its position, all or
 	// nothing, and returns then. It must not keep u.Changes. A Box calls it
 	// again with the same update until it returns nil.
@@ -43,6 +46,9 @@ type BoxConfig struct {
 	CentreURL string
 	// Store is what the feed is applied to.
 	Store Store
+	// Keys are the centre's public keys: the one that signs entry 1 of the
+	// feed, and others that are in force later, if any; at least one.
+	Keys []gateway.FeedKey
 	// Log is for what an operator acts on; nil = slog.Default().
 	Log *slog.Logger
 	// OnApplied, if not nil, is called after each Apply, on the goroutine that
@@ -138,11 +144,14 @@ type Box struct {
 func OpenBox(cfg BoxConfig) (*Box, error) {
 	cfg.setDefaults()
 	remote, urlErr := parseCentreURL(cfg.CentreURL)
-	var storeErr error
+	var storeErr, keysErr error
 	if cfg.Store == nil {
 		storeErr = errors.New("no store given")
 	}
-	if err := errors.Join(gateway.ValidStation(cfg.Station), urlErr, storeErr); err != nil {
+	if len(cfg.Keys) == 0 {
+		keysErr = errors.New("no public key of the centre given; without one nothing it says can be believed")
+	}
+	if err := errors.Join(gateway.ValidStation(cfg.Station), urlErr, storeErr, keysErr); err != nil {
 		return nil, fmt.Errorf("open the box's link to the centre: %w", err)
 	}
 	b := &Box{cfg: cfg, srvLog: &serverLog{log: cfg.Log, demote: true}}

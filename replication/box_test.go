@@ -323,7 +323,7 @@ func TestCentreWithoutFeed(t *testing.T) {
 	if !box.Connected() {
 		t.Error("not connected")
 	}
-	pub, err := OpenPublisher(t.Context(), c.js, PublisherConfig{})
+	pub, err := OpenPublisher(t.Context(), c.js, testPublisher())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +350,7 @@ func TestBoxConfigRefused(t *testing.T) {
 			_ = box.Close()
 			continue
 		}
-		for _, part := range []string{want, "station's name", "no store"} {
+		for _, part := range []string{want, "station's name", "no store", "no public key"} {
 			if !strings.Contains(err.Error(), part) {
 				t.Errorf("%q: %q not in %v", url, part, err)
 			}

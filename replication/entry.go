@@ -2,20 +2,27 @@ package replication
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 
 	"gateline/gateway"
 )
 
-// ErrEntry is wrapped by every error about the form of an entry. Such an error
-// shows no token and no record.
-var ErrEntry = errors.New("bad feed entry")
+var (
+	// ErrEntry is wrapped by every error about the form of an entry. Such an
+	// error shows no token and no record.
+	ErrEntry = errors.New("bad feed entry")
+	// ErrVersion is wrapped, beside ErrEntry, where an entry has a version of
+	// the format that this program does not read.
+	ErrVersion = errors.New("unknown version")
+)
 
 // Entry is one message of the feed: a batch of record changes, a new schedule
-// of policy documents, both, or neither (a heartbeat).
+// of policy documents, the next key of the feed, any of these together, or none
+// (a heartbeat).
 type Entry struct {
 	// Epoch identifies one life of the feed, Number the entry's place in it,
 	// from 1. Publisher.Publish assigns both.
@@ -26,57 +33,113 @@ type Entry struct {
 	// Source is the sequence of the last ledger message the entry covers; a
 	// restarted publisher goes on from there. The feed gives it no meaning.
 	Source uint64
+	// Before is the hash of the entry before; zero for entry 1 and for no
+	// other. Publisher.Publish assigns it.
+	Before gateway.Hash
 	// Changes has at most gateway.MaxChanges elements, at most one per token.
 	Changes []gateway.Change
 	// Schedule replaces the policy documents a box holds; nil = unchanged.
 	Schedule *gateway.Schedule
+	// NextKey signs every entry after this one, and the key that signs this one
+	// none; zero = the key stays.
+	NextKey gateway.FeedKey
 }
 
-// entryVersion is the first byte of an entry. Signatures and the hash of the
-// entry before will come with a version of their own.
-const entryVersion = 1
+// Signed is an entry as it stands in the feed. Nothing but Verify says that it
+// is genuine.
+type Signed struct {
+	Entry
+	// Signer is the id of the key that the entry names as its signer's.
+	Signer gateway.FeedKeyID
+	// Hash is that of all the entry's bytes: what the next one has as Before.
+	Hash gateway.Hash
+	// bytes are those of the entry, the signature last.
+	bytes []byte
+}
+
+// entryVersion is the first byte of an entry. Version 1 had neither hash nor
+// signature.
+const entryVersion = 2
 
 // Sections an entry may have, one bit each in its second byte.
 const (
 	sectionChanges  = 1 << 0
 	sectionSchedule = 1 << 1
-	sectionsKnown   = sectionChanges | sectionSchedule
+	sectionKey      = 1 << 2
+	sectionsKnown   = sectionChanges | sectionSchedule | sectionKey
 )
 
 const (
-	headerSize = 2 + 4*8
-	// minChangeSize is a deletion whose token is one byte above the last.
-	minChangeSize = 2
-	maxChangeSize = 1 + 8 + gateway.RecordSize
+	headerSize = 2 + 4*8 + sha256.Size
+	// trailerSize is that of the signer's id and the signature.
+	trailerSize = 8 + ed25519.SignatureSize
 	// MaxEntrySize is the largest size of an encoded entry in bytes.
-	MaxEntrySize = headerSize + 2 + gateway.MaxChanges*maxChangeSize + 4 + gateway.MaxScheduleSize
+	MaxEntrySize = headerSize + maxChangesSize + 4 + gateway.MaxScheduleSize + ed25519.PublicKeySize + trailerSize
 )
 
-// AppendEntry appends the encoded entry to b (the format is in DESIGN.md).
-// Changes may come in any order; they are written in the order of their tokens
-// and e is left as it is. A second change of the same token, a field out of its
-// range or a schedule that does not validate is refused with an error that
-// wraps ErrEntry; b is then returned as it was.
-func AppendEntry(b []byte, e *Entry) ([]byte, error) {
-	if e.Epoch == 0 || e.Number == 0 || e.Time <= 0 {
-		return b, fmt.Errorf("%w: epoch, number or time is not above zero", ErrEntry)
-	}
-	out := append(b, entryVersion, sectionsOf(e))
-	out = binary.LittleEndian.AppendUint64(out, e.Epoch)
-	out = binary.LittleEndian.AppendUint64(out, e.Number)
-	out = binary.LittleEndian.AppendUint64(out, uint64(e.Time))
-	out = binary.LittleEndian.AppendUint64(out, e.Source)
-	out, err := appendChanges(out, e.Changes)
-	if err == nil {
-		out, err = appendSchedule(out, e.Schedule)
-	}
-	if err != nil {
-		return b, err
-	}
-	return out, nil
+// signatureDomain stands before an entry's bytes where they are signed, so that
+// a signature over anything else the key may ever sign is none over an entry.
+const signatureDomain = "gateline feed entry 2\x00"
+
+// signer signs entries with one key.
+type signer struct {
+	public gateway.FeedKey
+	id     gateway.FeedKeyID
+	key    ed25519.PrivateKey
 }
 
-func sectionsOf(e *Entry) byte {
+func newSigner(secret gateway.FeedSecret) signer {
+	public := secret.Public()
+	return signer{public: public, id: public.ID(), key: secret.Signer()}
+}
+
+// sign returns the encoded entry, signed (the format is in DESIGN.md). Changes
+// may come in any order; they are written in the order of their tokens and e is
+// left as it is. A second change of the same token, a field out of its range or
+// a schedule that does not validate is refused with an error that wraps
+// ErrEntry.
+func (s *signer) sign(e *Entry) ([]byte, error) {
+	b, err := appendSections([]byte(signatureDomain), e)
+	if err != nil {
+		return nil, err
+	}
+	b = append(b, s.id[:]...)
+	b = append(b, ed25519.Sign(s.key, b)...)
+	return b[len(signatureDomain):], nil
+}
+
+// appendSections appends the entry without its trailer.
+func appendSections(b []byte, e *Entry) ([]byte, error) {
+	if err := e.checkHeader(); err != nil {
+		return b, err
+	}
+	b = append(b, entryVersion, e.sections())
+	b = binary.LittleEndian.AppendUint64(b, e.Epoch)
+	b = binary.LittleEndian.AppendUint64(b, e.Number)
+	b = binary.LittleEndian.AppendUint64(b, uint64(e.Time))
+	b = binary.LittleEndian.AppendUint64(b, e.Source)
+	b = append(b, e.Before[:]...)
+	b, err := appendChanges(b, e.Changes)
+	if err == nil {
+		b, err = appendSchedule(b, e.Schedule)
+	}
+	if err == nil && e.NextKey != (gateway.FeedKey{}) {
+		b = append(b, e.NextKey[:]...)
+	}
+	return b, err
+}
+
+func (e *Entry) checkHeader() error {
+	if e.Epoch == 0 || e.Number == 0 || e.Time <= 0 {
+		return fmt.Errorf("%w: epoch, number or time is not above zero", ErrEntry)
+	}
+	if (e.Number == 1) != (e.Before == gateway.Hash{}) {
+		return fmt.Errorf("%w: every entry but the first has a hash of the one before", ErrEntry)
+	}
+	return nil
+}
+
+func (e *Entry) sections() byte {
 	var sections byte
 	if len(e.Changes) > 0 {
 		sections |= sectionChanges
@@ -84,64 +147,10 @@ func sectionsOf(e *Entry) byte {
 	if e.Schedule != nil {
 		sections |= sectionSchedule
 	}
+	if e.NextKey != (gateway.FeedKey{}) {
+		sections |= sectionKey
+	}
 	return sections
-}
-
-func appendChanges(b []byte, changes []gateway.Change) ([]byte, error) {
-	if len(changes) == 0 {
-		return b, nil
-	}
-	if len(changes) > gateway.MaxChanges {
-		return b, fmt.Errorf("%w: %d changes, at most %d", ErrEntry, len(changes), gateway.MaxChanges)
-	}
-	byToken := func(x, y gateway.Change) int {
-		switch {
-		case x.Token < y.Token:
-			return -1
-		case x.Token > y.Token:
-			return 1
-		}
-		return 0
-	}
-	if !slices.IsSortedFunc(changes, byToken) {
-		changes = slices.Clone(changes)
-		slices.SortFunc(changes, byToken)
-	}
-	b = binary.LittleEndian.AppendUint16(b, uint16(len(changes)))
-	var last gateway.Token
-	for i := range changes {
-		c := &changes[i]
-		if i > 0 && c.Token == last {
-			return b, fmt.Errorf("%w: two changes of the same token", ErrEntry)
-		}
-		if !c.Delete && !c.Record.Valid() {
-			return b, fmt.Errorf("%w: change %d has a field out of its range", ErrEntry, i+1)
-		}
-		b = appendChange(b, uint64(c.Token-last), c)
-		last = c.Token
-	}
-	return b, nil
-}
-
-// appendChange writes the head byte, the distance from the token before in as
-// few bytes as it needs, and the record.
-func appendChange(b []byte, delta uint64, c *gateway.Change) []byte {
-	at := len(b)
-	b = append(b, 0)
-	size := byte(0)
-	for {
-		b = append(b, byte(delta))
-		if delta >>= 8; delta == 0 {
-			break
-		}
-		size++
-	}
-	record := len(b)
-	if !c.Delete {
-		b = gateway.AppendRecord(b, c.Record)
-	}
-	b[at] = size | byte((len(b)-record+1)/2)<<3
-	return b
 }
 
 func appendSchedule(b []byte, s *gateway.Schedule) ([]byte, error) {
@@ -161,97 +170,56 @@ func appendSchedule(b []byte, s *gateway.Schedule) ([]byte, error) {
 	return append(b, text...), nil
 }
 
-// DecodeEntry is the inverse of AppendEntry. It accepts nothing that
-// AppendEntry does not write: what it accepts encodes to the same bytes. The
-// error wraps ErrEntry. The result shares no memory with b.
-func DecodeEntry(b []byte) (Entry, error) {
-	if len(b) < headerSize {
-		return Entry{}, fmt.Errorf("%w: %d bytes, a header has %d", ErrEntry, len(b), headerSize)
+// DecodeEntry reads an encoded entry and does not look at its signature: that is
+// for Verify. It accepts nothing that is not written when an entry is signed:
+// what it accepts encodes to the same bytes. The error wraps ErrEntry. The
+// result holds on to b, which must not change.
+func DecodeEntry(b []byte) (Signed, error) {
+	if len(b) > 0 && b[0] != entryVersion {
+		return Signed{}, fmt.Errorf("%w: %w %d of its format, this program reads version %d", ErrEntry, ErrVersion, b[0], entryVersion)
 	}
-	if b[0] != entryVersion {
-		return Entry{}, fmt.Errorf("%w: version %d, this program reads version %d; update the program", ErrEntry, b[0], entryVersion)
+	if len(b) < headerSize+trailerSize {
+		return Signed{}, fmt.Errorf("%w: %d bytes, the shortest has %d", ErrEntry, len(b), headerSize+trailerSize)
 	}
-	sections := b[1]
+	s := Signed{
+		Entry: Entry{
+			Epoch:  binary.LittleEndian.Uint64(b[2:]),
+			Number: binary.LittleEndian.Uint64(b[10:]),
+			Time:   int64(binary.LittleEndian.Uint64(b[18:])),
+			Source: binary.LittleEndian.Uint64(b[26:]),
+			Before: gateway.Hash(b[34:headerSize]),
+		},
+		Signer: gateway.FeedKeyID(b[len(b)-trailerSize:]),
+		Hash:   sha256.Sum256(b),
+		bytes:  b,
+	}
+	err := s.checkHeader()
+	if err == nil {
+		err = s.readSections(b[1], b[headerSize:len(b)-trailerSize])
+	}
+	if err != nil {
+		return Signed{}, err
+	}
+	return s, nil
+}
+
+func (e *Entry) readSections(sections byte, b []byte) (err error) {
 	if sections&^sectionsKnown != 0 {
-		return Entry{}, fmt.Errorf("%w: unknown sections %#02x", ErrEntry, sections)
+		return fmt.Errorf("%w: unknown sections %#02x", ErrEntry, sections)
 	}
-	e := Entry{
-		Epoch:  binary.LittleEndian.Uint64(b[2:]),
-		Number: binary.LittleEndian.Uint64(b[10:]),
-		Time:   int64(binary.LittleEndian.Uint64(b[18:])),
-		Source: binary.LittleEndian.Uint64(b[26:]),
-	}
-	if e.Epoch == 0 || e.Number == 0 || e.Time <= 0 {
-		return Entry{}, fmt.Errorf("%w: epoch, number or time is not above zero", ErrEntry)
-	}
-	rest, err := b[headerSize:], error(nil)
 	if sections&sectionChanges != 0 {
-		e.Changes, rest, err = readChanges(rest)
+		e.Changes, b, err = readChanges(b)
 	}
 	if err == nil && sections&sectionSchedule != 0 {
-		e.Schedule, rest, err = readSchedule(rest)
+		e.Schedule, b, err = readSchedule(b)
 	}
-	if err == nil && len(rest) != 0 {
-		err = fmt.Errorf("%w: %d bytes after the end", ErrEntry, len(rest))
+	if err == nil && sections&sectionKey != 0 {
+		e.NextKey, b, err = readKey(b)
 	}
-	if err != nil {
-		return Entry{}, err
+	if err == nil && len(b) != 0 {
+		err = fmt.Errorf("%w: %d bytes after the last section", ErrEntry, len(b))
 	}
-	return e, nil
-}
-
-func readChanges(b []byte) ([]gateway.Change, []byte, error) {
-	if len(b) < 2 {
-		return nil, nil, fmt.Errorf("%w: cut short before the changes", ErrEntry)
-	}
-	n := int(binary.LittleEndian.Uint16(b))
-	b = b[2:]
-	if n == 0 || n > gateway.MaxChanges || n*minChangeSize > len(b) {
-		return nil, nil, fmt.Errorf("%w: %d changes in %d bytes, not 1 … %d", ErrEntry, n, len(b), gateway.MaxChanges)
-	}
-	changes := make([]gateway.Change, n)
-	var last gateway.Token
-	for i := range changes {
-		size, err := readChange(b, i == 0, last, &changes[i])
-		if err != nil {
-			return nil, nil, fmt.Errorf("change %d: %w", i+1, err)
-		}
-		last, b = changes[i].Token, b[size:]
-	}
-	return changes, b, nil
-}
-
-// readChange fills c from the start of b and returns the bytes it took.
-func readChange(b []byte, first bool, last gateway.Token, c *gateway.Change) (int, error) {
-	if len(b) == 0 {
-		return 0, fmt.Errorf("%w: cut short", ErrEntry)
-	}
-	deltaSize, recordCode := int(b[0]&7)+1, int(b[0]>>3)
-	recordSize := max(0, 2*recordCode-1)
-	size := 1 + deltaSize + recordSize
-	if recordSize > gateway.RecordSize || len(b) < size {
-		return 0, fmt.Errorf("%w: bad head byte, or cut short", ErrEntry)
-	}
-	var delta uint64
-	for i := deltaSize; i > 0; i-- {
-		delta = delta<<8 | uint64(b[i])
-	}
-	switch {
-	case deltaSize > 1 && b[deltaSize] == 0:
-		return 0, fmt.Errorf("%w: a token is not in its shortest form", ErrEntry)
-	case !first && delta == 0, uint64(last)+delta < uint64(last):
-		return 0, fmt.Errorf("%w: tokens are not in ascending order", ErrEntry)
-	}
-	c.Token = last + gateway.Token(delta)
-	if c.Delete = recordCode == 0; c.Delete {
-		return size, nil
-	}
-	record, err := gateway.DecodeRecord(b[1+deltaSize : size])
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrEntry, err)
-	}
-	c.Record = record
-	return size, nil
+	return err
 }
 
 func readSchedule(b []byte) (*gateway.Schedule, []byte, error) {
@@ -284,4 +252,23 @@ func decodeSchedule(text []byte) (*gateway.Schedule, error) {
 		return nil, errors.New("not in its canonical form")
 	}
 	return s, nil
+}
+
+func readKey(b []byte) (key gateway.FeedKey, rest []byte, err error) {
+	if len(b) < len(key) {
+		return key, nil, fmt.Errorf("%w: cut short before the next key", ErrEntry)
+	}
+	if key = gateway.FeedKey(b[:len(key)]); key == (gateway.FeedKey{}) {
+		return key, nil, fmt.Errorf("%w: the next key is all zero", ErrEntry)
+	}
+	return key, b[len(key):], nil
+}
+
+// Verify reports whether the entry was signed, byte for byte, with the secret
+// that belongs to key.
+func (s *Signed) Verify(key gateway.FeedKey) bool {
+	end := len(s.bytes) - ed25519.SignatureSize
+	message := make([]byte, 0, len(signatureDomain)+end)
+	message = append(append(message, signatureDomain...), s.bytes[:end]...)
+	return key.Verify(message, s.bytes[end:])
 }

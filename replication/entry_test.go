@@ -2,13 +2,14 @@ package replication
 
 import (
 	"bytes"
+	"crypto"
 	"encoding/hex"
 	"errors"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,83 +26,76 @@ func testSchedule(documents int) *gateway.Schedule {
 	return s
 }
 
-// randomChanges returns n changes of tokens spread as keyed hashes are, one in
-// eight a deletion, most with class, flags and anchor day.
-func randomChanges(n int) []gateway.Change {
-	random := rand.New(rand.NewPCG(1, 2))
-	changes := make([]gateway.Change, n)
-	for i := range changes {
-		changes[i] = gateway.Change{Token: gateway.Token(random.Uint64())}
-		switch random.IntN(8) {
-		case 0:
-			changes[i].Delete = true
-		case 1:
-			changes[i].Record = gateway.Record{Class: gateway.ClassPopup}
-		case 2:
-			changes[i].Record = gateway.Record{Anchor: 19200, HoldThrough: 19203}
-		default:
-			changes[i].Record = gateway.Record{Anchor: gateway.Day(19200 + random.IntN(10)), Flags: gateway.FlagConcession}
-		}
+// someHash is the hash of an entry that is not there.
+var someHash = gateway.Hash{0: 0xaa, 31: 0xbb}
+
+// worked is the entry that DESIGN.md works through, signed with the secret of
+// RFC 8032's first vector.
+func worked() Entry {
+	return Entry{
+		Epoch: 0x1122334455667788, Number: 258, Time: 1_660_000_000_000_000, Source: 77, Before: someHash,
+		Changes: []gateway.Change{
+			{Token: 0x0102, Record: gateway.Record{Class: gateway.ClassYellow}},
+			{Token: 0x8000000000000000, Delete: true},
+			{Token: 0xfedcba9876543210, Record: gateway.Record{Anchor: 19213, Flags: gateway.FlagConcession}},
+		},
 	}
-	return changes
 }
 
-// worked is the entry that DESIGN.md works through.
-func worked() (Entry, string) {
-	return Entry{
-			Epoch: 0x1122334455667788, Number: 258, Time: 1_660_000_000_000_000, Source: 77,
-			Changes: []gateway.Change{
-				{Token: 0x0102, Record: gateway.Record{Class: gateway.ClassYellow}},
-				{Token: 0x0203, Delete: true},
-				{Token: 0xfedcba9876543210, Record: gateway.Record{Anchor: 19213, Flags: gateway.FlagConcession}},
-			},
-		}, "0101" + "8877665544332211" + "0201000000000000" + "00c053dec2e50500" + "4d00000000000000" +
-			"0300" + "090201" + "20" + "010101" + "170d305476" + "98badcfe" + "010d4b"
+const workedHex = "0201" + "8877665544332211" + "0201000000000000" + "00c053dec2e50500" + "4d00000000000000" +
+	"aa000000000000000000000000000000000000000000000000000000000000bb" +
+	"03000300" + "00" + "0120" + "03010d4b" +
+	"0000000000000204" + "dfffffffffffff7e" + "97db97530eca8641f0" +
+	"21fe31dfa154a261"
+
+func rfcSecret(t testing.TB) gateway.FeedSecret {
+	t.Helper()
+	s, err := gateway.ParseFeedSecret("feedsecret-9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
+
+// nextKey is a key that an entry may announce.
+var nextKey = testSecret(2).Public()
 
 func TestEntryRoundTrip(t *testing.T) {
 	every := []gateway.Change{{Token: 0}, {Token: 1, Delete: true}, {Token: 256}, {Token: ^gateway.Token(0), Record: gateway.Record{
 		Class: gateway.ClassRed, Flags: gateway.FlagConcession, Anchor: 32767, HoldThrough: 1, AnchorMinute: 1439}}}
-	example, _ := worked()
 	for name, e := range map[string]Entry{
-		"heartbeat": {Epoch: 1, Number: 1, Time: 1},
-		"worked":    example,
-		"extremes":  {Epoch: ^uint64(0), Number: ^uint64(0), Time: 1<<63 - 1, Source: ^uint64(0), Changes: every},
-		"schedule":  {Epoch: 1, Number: 2, Time: 3, Schedule: testSchedule(2)},
-		"both":      {Epoch: 1, Number: 2, Time: 3, Changes: every, Schedule: testSchedule(1)},
-		"full":      {Epoch: 1, Number: 2, Time: 3, Changes: randomChanges(gateway.MaxChanges)},
+		"first":      {Epoch: 1, Number: 1, Time: 1},
+		"heartbeat":  {Epoch: 1, Number: 2, Time: 1, Before: someHash},
+		"worked":     worked(),
+		"extremes":   {Epoch: ^uint64(0), Number: ^uint64(0), Time: 1<<63 - 1, Source: ^uint64(0), Before: someHash, Changes: every},
+		"schedule":   {Epoch: 1, Number: 2, Time: 3, Before: someHash, Schedule: testSchedule(2)},
+		"key":        {Epoch: 1, Number: 2, Time: 3, Before: someHash, NextKey: nextKey},
+		"everything": {Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: every, Schedule: testSchedule(1), NextKey: nextKey},
+		"full":       {Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: randomChanges(gateway.MaxChanges)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := slices.Clone(e.Changes)
-			b, err := AppendEntry([]byte("kept"), &e)
-			if err != nil {
-				t.Fatal(err)
-			}
+			b := sign(t, 1, e)
 			if !slices.Equal(before, e.Changes) {
 				t.Error("the changes of the caller were moved")
 			}
-			if len(b)-4 > MaxEntrySize || string(b[:4]) != "kept" {
-				t.Errorf("%d bytes, start %q", len(b), b[:4])
+			if len(b) > MaxEntrySize {
+				t.Errorf("%d bytes", len(b))
 			}
-			got, err := DecodeEntry(b[4:])
-			if err != nil {
-				t.Fatal(err)
+			got := decode(t, b)
+			if !got.Verify(testKeys[0]) || got.Verify(nextKey) || got.Signer != testKeys[0].ID() {
+				t.Error("the signature")
 			}
-			slices.SortFunc(e.Changes, func(a, b gateway.Change) int {
-				if a.Token < b.Token {
-					return -1
-				}
-				return 1
-			})
+			slices.SortFunc(e.Changes, byToken)
 			if !slices.Equal(got.Changes, e.Changes) {
 				t.Error("changes differ")
 			}
-			if !reflect.DeepEqual(jsonOf(t, got.Schedule), jsonOf(t, e.Schedule)) {
+			if jsonOf(t, got.Schedule) != jsonOf(t, e.Schedule) {
 				t.Error("schedule differs")
 			}
 			got.Changes, got.Schedule, e.Changes, e.Schedule = nil, nil, nil, nil
-			if !reflect.DeepEqual(got, e) {
-				t.Errorf("%+v, want %+v", got, e)
+			if !reflect.DeepEqual(got.Entry, e) {
+				t.Errorf("%+v, want %+v", got.Entry, e)
 			}
 		})
 	}
@@ -122,80 +116,93 @@ func jsonOf(t *testing.T, s *gateway.Schedule) string {
 // The bytes of a stored feed never change their meaning: what a release wrote,
 // every later one reads.
 func TestEntryGolden(t *testing.T) {
-	e, want := worked()
-	b, err := AppendEntry(nil, &e)
+	e, s := worked(), newSigner(rfcSecret(t))
+	b, err := s.sign(&e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := hex.EncodeToString(b); got != want {
-		t.Errorf("worked example of DESIGN.md:\n got %s\nwant %s", got, want)
+	const signature = "074ebfbf746f3d1023cc83c56c10d77d865ad11ddc3c4e259851a587600633b93f33cba9931e1bff0363dcd95fb50b96dca5c91930e4567bdfd44106c4aecf0c"
+	if got := hex.EncodeToString(b); got != workedHex+signature {
+		t.Errorf("worked example of DESIGN.md:\n got %s\nwant %s", got, workedHex+signature)
 	}
 	path := filepath.Join("testdata", "schedule.entry")
 	stored, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err = AppendEntry(nil, &Entry{Epoch: 1, Number: 2, Time: 3, Schedule: testSchedule(1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(b, stored) {
+	if b := sign(t, 1, Entry{Epoch: 1, Number: 2, Time: 3, Before: someHash, Schedule: testSchedule(1)}); !bytes.Equal(b, stored) {
 		t.Errorf("%s was written by another form of schedule: stored entries of this version cannot be read; the format needs a new version", path)
 	}
 }
 
-func TestAppendEntryRefuses(t *testing.T) {
-	good := Entry{Epoch: 1, Number: 1, Time: 1}
+func TestSignRefuses(t *testing.T) {
+	s := newSigner(testSecret(1))
 	for name, change := range map[string]func(*Entry){
-		"no epoch":      func(e *Entry) { e.Epoch = 0 },
-		"no number":     func(e *Entry) { e.Number = 0 },
-		"no time":       func(e *Entry) { e.Time = 0 },
-		"negative time": func(e *Entry) { e.Time = -1 },
-		"too many":      func(e *Entry) { e.Changes = randomChanges(gateway.MaxChanges + 1) },
-		"same token":    func(e *Entry) { e.Changes = []gateway.Change{{Token: 5}, {Token: 1}, {Token: 5, Delete: true}} },
-		"token 0 twice": func(e *Entry) { e.Changes = []gateway.Change{{}, {}} },
-		"bad record":    func(e *Entry) { e.Changes = []gateway.Change{{Record: gateway.Record{Class: 9}}} },
-		"bad schedule":  func(e *Entry) { e.Schedule = &gateway.Schedule{} },
+		"no epoch":       func(e *Entry) { e.Epoch = 0 },
+		"no number":      func(e *Entry) { e.Number = 0 },
+		"no time":        func(e *Entry) { e.Time = 0 },
+		"negative time":  func(e *Entry) { e.Time = -1 },
+		"no hash":        func(e *Entry) { e.Before = gateway.Hash{} },
+		"hash of none":   func(e *Entry) { e.Number = 1 },
+		"too many":       func(e *Entry) { e.Changes = randomChanges(gateway.MaxChanges + 1) },
+		"same token":     func(e *Entry) { e.Changes = []gateway.Change{{Token: 5}, {Token: 1}, {Token: 5, Delete: true}} },
+		"token 0 twice":  func(e *Entry) { e.Changes = []gateway.Change{{}, {}} },
+		"greatest twice": func(e *Entry) { e.Changes = []gateway.Change{{Token: ^gateway.Token(0)}, {Token: ^gateway.Token(0)}} },
+		"bad record":     func(e *Entry) { e.Changes = []gateway.Change{{Record: gateway.Record{Class: 9}}} },
+		"bad schedule":   func(e *Entry) { e.Schedule = &gateway.Schedule{} },
 	} {
-		e := good
+		e := Entry{Epoch: 1, Number: 2, Time: 1, Before: someHash}
 		change(&e)
-		if b, err := AppendEntry([]byte("kept"), &e); !errors.Is(err, ErrEntry) || string(b) != "kept" {
-			t.Errorf("%s: %q, %v", name, b, err)
+		if b, err := s.sign(&e); !errors.Is(err, ErrEntry) || b != nil {
+			t.Errorf("%s: %x, %v", name, b, err)
 		}
 	}
 }
 
 func TestDecodeEntryRefuses(t *testing.T) {
-	e, _ := worked()
-	good, err := AppendEntry(nil, &e)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const count, first = headerSize, headerSize + 2
+	good := sign(t, 1, worked())
+	const count, outcomes, packed = headerSize, headerSize + 4, headerSize + 4 + 1 + 2 + 4
 	edit := func(change func(b []byte) []byte) []byte { return change(bytes.Clone(good)) }
 	set := func(at int, value byte) []byte {
 		return edit(func(b []byte) []byte { b[at] = value; return b })
 	}
+	end := len(good) - trailerSize
 	cases := map[string][]byte{
-		"version":         set(0, 2),
-		"unknown section": set(1, 5),
-		"missing section": set(1, 3),
-		"extra section":   set(1, 0),
-		"no epoch":        edit(func(b []byte) []byte { clear(b[2:10]); return b }),
-		"no number":       edit(func(b []byte) []byte { clear(b[10:18]); return b }),
-		"no time":         edit(func(b []byte) []byte { clear(b[18:26]); return b }),
-		"negative time":   set(25, 0x80),
-		"no changes":      set(count, 0),
-		"fewer changes":   set(count, 2),
-		"more changes":    set(count, 4),
-		"many changes":    set(count+1, 0xff),
-		"long record":     set(first, 0x29),
-		"high head bits":  set(first, 0x49),
-		"long form":       set(first+2, 0),
-		"same token":      edit(func(b []byte) []byte { b[first+4], b[first+5], b[first+6] = 0, 0, 0; return b }),
-		"bad record":      set(first+3, 0xf0),
-		"trailing byte":   edit(func(b []byte) []byte { return append(b, 0) }),
+		"version 1":         set(0, 1),
+		"version 3":         set(0, 3),
+		"unknown section":   set(1, 9),
+		"missing section":   set(1, 3),
+		"missing key":       set(1, 5),
+		"extra section":     set(1, 0),
+		"no epoch":          edit(func(b []byte) []byte { clear(b[2:10]); return b }),
+		"no number":         edit(func(b []byte) []byte { clear(b[10:18]); return b }),
+		"no time":           edit(func(b []byte) []byte { clear(b[18:26]); return b }),
+		"negative time":     set(25, 0x80),
+		"no hash":           edit(func(b []byte) []byte { clear(b[34:66]); return b }),
+		"hash of none":      edit(func(b []byte) []byte { clear(b[10:18]); b[10] = 1; return b }),
+		"no changes":        set(count, 0),
+		"fewer changes":     set(count, 2),
+		"more changes":      set(count, 4),
+		"many changes":      set(count+1, 0xff),
+		"no outcomes":       set(count+2, 0),
+		"more outcomes":     set(count+2, 4),
+		"fewer outcomes":    set(count+2, 2),
+		"even record":       set(outcomes+1, 2),
+		"long record":       set(outcomes+1, 9),
+		"bad record":        set(outcomes+2, 0xf0),
+		"outcomes descend":  edit(func(b []byte) []byte { copy(b[outcomes:], []byte{1, 0x20, 0}); return b }),
+		"outcome twice":     edit(func(b []byte) []byte { copy(b[outcomes:], []byte{1, 0, 1, 0, 1, 1, 0}); return b }),
+		"outcome 4 of 3":    edit(func(b []byte) []byte { b[packed+7] |= 1; return b }),
+		"bits after end":    edit(func(b []byte) []byte { b[end-1] |= 1; return b }),
+		"byte after end":    edit(func(b []byte) []byte { return slices.Insert(b, end, 0) }),
+		"hello":             []byte("hello"),
+		"nothing":           {},
+		"only the version":  {2},
+		"zero key":          append(append(bytes.Clone(good[:headerSize]), make([]byte, 32)...), good[end:]...),
+		"key cut short":     append(append(bytes.Clone(good[:headerSize]), make([]byte, 31)...), good[end:]...),
+		"token out of room": edit(func(b []byte) []byte { b[packed] = 0xff; return b }),
 	}
+	cases["zero key"][1], cases["key cut short"][1] = sectionKey, sectionKey
 	for n := range good {
 		cases["cut short"] = good[:n]
 		for name, b := range cases {
@@ -203,65 +210,87 @@ func TestDecodeEntryRefuses(t *testing.T) {
 				t.Errorf("%s: %d bytes: %v", name, len(b), err)
 			}
 		}
+		if t.Failed() {
+			return
+		}
 	}
-	// Tokens that wrap round.
-	wrap := append(bytes.Clone(good[:headerSize]), 2, 0, 0x07, 255, 255, 255, 255, 255, 255, 255, 255, 0x00, 1)
-	if _, err := DecodeEntry(wrap); !errors.Is(err, ErrEntry) {
-		t.Errorf("wrapped token: %v", err)
+	for _, name := range []string{"version 1", "version 3"} {
+		if _, err := DecodeEntry(cases[name]); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), name+" of its format, this program reads version 2") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	// A schedule that is right but not as we write it.
-	text, err := gateway.EncodeSchedule(testSchedule(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	loose := append(bytes.Clone(good[:headerSize]), byte(len(text)+1), byte((len(text)+1)>>8), 0, 0)
-	loose = append(append(loose, ' '), text...)
+	text := append([]byte(" "), jsonOf(t, testSchedule(1))...)
+	loose := append(bytes.Clone(good[:headerSize]), byte(len(text)), byte(len(text)>>8), 0, 0)
+	loose = append(append(loose, text...), good[end:]...)
 	loose[1] = sectionSchedule
-	if _, err := DecodeEntry(loose); !errors.Is(err, ErrEntry) {
+	if _, err := DecodeEntry(loose); !errors.Is(err, ErrEntry) || !strings.Contains(err.Error(), "canonical") {
 		t.Errorf("loose schedule: %v", err)
 	}
 }
 
-func FuzzDecodeEntry(f *testing.F) {
-	example, _ := worked()
-	for _, e := range []Entry{
-		{Epoch: 1, Number: 1, Time: 1}, example,
-		{Epoch: 1, Number: 2, Time: 3, Changes: randomChanges(40)},
-		{Epoch: 1, Number: 2, Time: 3, Schedule: testSchedule(1)},
-		{Epoch: 1, Number: 2, Time: 3, Changes: randomChanges(3), Schedule: testSchedule(1)},
-	} {
-		b, err := AppendEntry(nil, &e)
-		if err != nil {
-			f.Fatal(err)
+// Whatever byte of an entry is changed, it does not verify any more.
+func TestVerifyEveryByte(t *testing.T) {
+	good := sign(t, 1, Entry{Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: randomChanges(2), NextKey: nextKey})
+	verified := 0
+	for i := range good {
+		b := bytes.Clone(good)
+		b[i] ^= 0x10
+		if s, err := DecodeEntry(b); err == nil && s.Verify(testKeys[0]) {
+			t.Errorf("byte %d can be changed", i)
+		} else if err == nil {
+			verified++
 		}
-		f.Add(b)
+	}
+	if verified < 100 {
+		t.Errorf("the signature was asked %d times only", verified)
+	}
+	// The domain keeps a signature over the bare bytes from being one.
+	s := newSigner(testSecret(1))
+	bare, err := s.key.Sign(nil, good[:len(good)-64], crypto.Hash(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if decode(t, append(bytes.Clone(good[:len(good)-64]), bare...)).Verify(testKeys[0]) {
+		t.Error("signed without the domain")
+	}
+}
+
+func FuzzDecodeEntry(f *testing.F) {
+	for _, e := range []Entry{
+		{Epoch: 1, Number: 1, Time: 1}, worked(),
+		{Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: randomChanges(40)},
+		{Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: realisticChanges(5)},
+		{Epoch: 1, Number: 2, Time: 3, Before: someHash, Schedule: testSchedule(1)},
+		{Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: randomChanges(3), Schedule: testSchedule(1), NextKey: nextKey},
+	} {
+		f.Add(sign(f, 1, e))
 	}
 	seeds, err := filepath.Glob(filepath.Join("testdata", "fuzz", "FuzzDecodeEntry", "*"))
 	if err != nil || len(seeds) < 3 {
 		f.Fatalf("%d seeds in testdata, want at least 3 (%v)", len(seeds), err)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		e, err := DecodeEntry(b)
+		s, err := DecodeEntry(b)
 		if err != nil {
 			if !errors.Is(err, ErrEntry) {
 				t.Errorf("error of another kind: %v", err)
 			}
 			return
 		}
-		again, err := AppendEntry(nil, &e)
-		if err != nil || !bytes.Equal(again, b) {
+		again, err := appendSections(nil, &s.Entry)
+		if end := len(b) - trailerSize; err != nil || !bytes.Equal(again, b[:end]) || !bytes.Equal(s.Signer[:], b[end:end+8]) || len(b) > MaxEntrySize {
 			t.Errorf("accepted %x, encodes to %x (%v)", b, again, err)
 		}
 	})
 }
 
-func BenchmarkEntryEncode(b *testing.B) {
-	e := Entry{Epoch: 1, Number: 2, Time: 3, Changes: randomChanges(500)}
-	buf := make([]byte, 0, MaxEntrySize)
+func BenchmarkEntrySign(b *testing.B) {
+	e, s := Entry{Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: realisticChanges(500)}, newSigner(testSecret(1))
 	var size int
 	b.ReportAllocs()
 	for b.Loop() {
-		out, err := AppendEntry(buf[:0], &e)
+		out, err := s.sign(&e)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -271,15 +300,21 @@ func BenchmarkEntryEncode(b *testing.B) {
 }
 
 func BenchmarkEntryDecode(b *testing.B) {
-	in, err := AppendEntry(nil, &Entry{Epoch: 1, Number: 2, Time: 3, Changes: randomChanges(500)})
-	if err != nil {
-		b.Fatal(err)
-	}
+	in := sign(b, 1, Entry{Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: realisticChanges(500)})
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := DecodeEntry(in); err != nil {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(len(in))/500, "bytes/change")
+}
+
+func BenchmarkEntryVerify(b *testing.B) {
+	s := decode(b, sign(b, 1, Entry{Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: realisticChanges(500)}))
+	b.ReportAllocs()
+	for b.Loop() {
+		if !s.Verify(testKeys[0]) {
+			b.Fatal("not genuine")
+		}
+	}
 }

@@ -136,7 +136,7 @@ func (r *runner) notFound(now time.Time) {
 // fetched takes one entry of the answer.
 func (r *runner) fetched(ctx context.Context, m *nats.Msg) {
 	sequence, last, pending, err := window(m)
-	var e Entry
+	var e Signed
 	if err == nil {
 		e, err = DecodeEntry(m.Data)
 	}
@@ -160,7 +160,6 @@ func (r *runner) fetched(ctx context.Context, m *nats.Msg) {
 		r.abandon(r.cfg.Now())
 		return
 	}
-	r.verified = true
 	r.follower.Asked(sequence + pending)
 	if action == ActionApply {
 		r.apply(ctx, &e)
@@ -170,6 +169,7 @@ func (r *runner) fetched(ctx context.Context, m *nats.Msg) {
 		r.stats.repeats.Add(1)
 	}
 	if e.Number == r.follower.Position().Number {
+		r.verified = true
 		r.recovered()
 	}
 }

@@ -3,6 +3,7 @@ package replication
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"gateline/gateway"
 )
@@ -13,12 +14,12 @@ type Action uint8
 const (
 	// ActionRefuse: the entry does not belong to the history the box holds.
 	ActionRefuse Action = 0
-	// ActionApply: the entry is the next one.
+	// ActionApply: the entry is the next one, and genuine.
 	ActionApply Action = 1
 	// ActionRepeat: the box has applied the entry already.
 	ActionRepeat Action = 2
 	// ActionGap: entries before this one are missing; fetch from the box's
-	// position + 1.
+	// position + 1. Whether it is genuine is not known.
 	ActionGap Action = 3
 )
 
@@ -44,11 +45,35 @@ var (
 	// ErrWentBack: the entry has a number the box has applied, and it is not
 	// the entry the box applied (the feed was restored from a backup).
 	ErrWentBack = errors.New("the centre's feed has lost entries that this box holds")
+	// ErrForked: the next entry does not follow the one that the box holds (the
+	// feed was restored from a backup and has grown past the box).
+	ErrForked = errors.New("the next entry of the centre's feed does not follow the last one of this box")
 	// ErrTimeBack: the next entry is older than the one before it.
 	ErrTimeBack = errors.New("the next entry of the centre's feed is older than the last")
 	// ErrMissing: the feed no longer holds the entry the box needs next.
 	ErrMissing = errors.New("the centre's feed no longer holds the next entry this box needs")
+	// ErrKey: the entry names a key that this box has no reason to trust.
+	ErrKey = errors.New("the entry is signed with a key that is not the feed's")
+	// ErrRetired: the entry names a key whose term had ended before it.
+	ErrRetired = errors.New("the entry is signed with a key that was retired before it")
+	// ErrSignature: the entry was not signed with the key it names, or was
+	// changed since.
+	ErrSignature = errors.New("the signature of the entry is wrong")
 )
+
+// Start is what a Follower starts from: what the store says of itself, and the
+// keys of the box's configuration.
+type Start struct {
+	Position gateway.Position
+	// Usable says whether the store has ever been complete.
+	Usable bool
+	// Terms are those of the feed's keys, as the last Update that had any gave
+	// them; none where Position is zero.
+	Terms []gateway.KeyTerm
+	// Trusted are the public keys that the configuration gives. One of them
+	// signs entry 1, and one is among the terms of a feed that was followed.
+	Trusted []gateway.FeedKey
+}
 
 // Follower decides, entry by entry, how a box follows the feed. It does no I/O
 // and reads no clock; Box holds the one that is in use. Make it with
@@ -56,48 +81,112 @@ var (
 type Follower struct {
 	position gateway.Position
 	usable   bool
+	terms    []gateway.KeyTerm // replaced, never changed
+	trusted  []gateway.FeedKey
 	// target is the number of the feed's last entry when the box first asked;
 	// it counts only once asked is true.
 	target uint64
 	asked  bool
 }
 
-// NewFollower returns a Follower for a store at the given position; usable is
-// what the store says of itself.
-func NewFollower(at gateway.Position, usable bool) Follower {
-	return Follower{position: at, usable: usable}
+// NewFollower returns a Follower that goes on from start.
+func NewFollower(start Start) Follower {
+	return Follower{position: start.Position, usable: start.Usable, terms: start.Terms, trusted: start.Trusted}
 }
 
 // Position returns where the box is.
 func (f *Follower) Position() gateway.Position { return f.position }
 
-// Step says what is to be done with e; it changes nothing. An error comes with
-// ActionRefuse and wraps ErrForeignEpoch, ErrWentBack or ErrTimeBack.
+// Step says what is to be done with s; it changes nothing. An error comes with
+// ActionRefuse and wraps one of the reasons above.
 //
 // A box that has never applied an entry adopts the epoch of entry 1, and of no
-// other.
-func (f *Follower) Step(e *Entry) (Action, error) {
+// other. The signature is verified where the entry is the next or an earlier
+// one; with a gap before it, nobody can say which key it had to be.
+func (f *Follower) Step(s *Signed) (Action, error) {
 	at := f.position
+	if at.Epoch != 0 && s.Epoch != at.Epoch {
+		return ActionRefuse, fmt.Errorf("%w: entry %d", ErrForeignEpoch, s.Number)
+	}
+	if s.Number > at.Number+1 {
+		return ActionGap, nil
+	}
+	if err := f.authenticate(s); err != nil {
+		return ActionRefuse, fmt.Errorf("%w: entry %d", err, s.Number)
+	}
 	switch {
-	case at.Epoch == 0 && e.Number == 1:
-		return ActionApply, nil
-	case at.Epoch == 0:
-		return ActionGap, nil
-	case e.Epoch != at.Epoch:
-		return ActionRefuse, fmt.Errorf("%w: entry %d", ErrForeignEpoch, e.Number)
-	// Times grow with the numbers, so an entry up to our position is never
-	// newer than the watermark, and the one at our position is as new.
-	case e.Number <= at.Number && e.Time > at.Watermark,
-		e.Number == at.Number && e.Time != at.Watermark:
-		return ActionRefuse, fmt.Errorf("%w: entry %d is not the one applied, position %d", ErrWentBack, e.Number, at.Number)
-	case e.Number <= at.Number:
+	// Times grow with the numbers, so an entry of our history is never newer
+	// than the watermark; of the one at our position we know the hash.
+	case s.Number < at.Number && s.Time >= at.Watermark,
+		s.Number == at.Number && s.Hash != at.Hash:
+		return ActionRefuse, fmt.Errorf("%w: entry %d is not the one applied, position %d", ErrWentBack, s.Number, at.Number)
+	case s.Number <= at.Number:
 		return ActionRepeat, nil
-	case e.Number > at.Number+1:
-		return ActionGap, nil
-	case e.Time <= at.Watermark:
-		return ActionRefuse, fmt.Errorf("%w: entry %d", ErrTimeBack, e.Number)
+	case s.Before != at.Hash:
+		return ActionRefuse, fmt.Errorf("%w: entry %d", ErrForked, s.Number)
+	case s.Time <= at.Watermark:
+		return ActionRefuse, fmt.Errorf("%w: entry %d", ErrTimeBack, s.Number)
 	}
 	return ActionApply, nil
+}
+
+// authenticate reports why s, whose number is at most our next, is not what the
+// centre signed.
+func (f *Follower) authenticate(s *Signed) error {
+	key, err := f.keyOf(s)
+	switch {
+	case err != nil:
+		return err
+	case !s.Verify(key):
+		return fmt.Errorf("%w: key %v", ErrSignature, s.Signer)
+	case s.Number > f.position.Number && s.NextKey != (gateway.FeedKey{}) && f.hadKey(s, key):
+		return fmt.Errorf("%w: it brings back key %v", ErrRetired, s.NextKey.ID())
+	}
+	return nil
+}
+
+// keyOf returns the key that must have signed s.
+func (f *Follower) keyOf(s *Signed) (gateway.FeedKey, error) {
+	if len(f.terms) == 0 {
+		for _, key := range f.trusted {
+			if key.ID() == s.Signer {
+				return key, nil
+			}
+		}
+		return gateway.FeedKey{}, fmt.Errorf("%w: key %v is not one of those configured", ErrKey, s.Signer)
+	}
+	if !Anchored(f.terms, f.trusted) {
+		return gateway.FeedKey{}, fmt.Errorf("%w: no key that this box has followed it by is configured any more", ErrKey)
+	}
+	var inForce gateway.FeedKey
+	ended := uint64(0) // where the next term after that of the named key began; 0 = none did
+	for i, term := range f.terms {
+		if term.From <= s.Number {
+			inForce = term.Key
+		}
+		if term.Key.ID() == s.Signer && i+1 < len(f.terms) {
+			ended = f.terms[i+1].From
+		}
+	}
+	switch {
+	case inForce != (gateway.FeedKey{}) && inForce.ID() == s.Signer:
+		return inForce, nil
+	case ended != 0 && ended <= s.Number:
+		return gateway.FeedKey{}, fmt.Errorf("%w: key %v, up to entry %d", ErrRetired, s.Signer, ended-1)
+	}
+	return gateway.FeedKey{}, fmt.Errorf("%w: key %v", ErrKey, s.Signer)
+}
+
+// hadKey reports whether the next key that s, signed with key, announces has
+// been in force before. A retired key never comes back.
+func (f *Follower) hadKey(s *Signed, key gateway.FeedKey) bool {
+	return s.NextKey == key || slices.ContainsFunc(f.terms, func(t gateway.KeyTerm) bool { return t.Key == s.NextKey })
+}
+
+// Anchored reports whether one of the keys a feed was followed by is configured.
+// Who takes them all out of the configuration trusts that feed no more.
+func Anchored(terms []gateway.KeyTerm, trusted []gateway.FeedKey) bool {
+	return slices.ContainsFunc(terms, func(t gateway.KeyTerm) bool { return slices.Contains(trusted, t.Key) })
 }
 
 // Asked tells the number of the feed's last entry, as an answer of the centre
@@ -108,21 +197,43 @@ func (f *Follower) Asked(last uint64) {
 	}
 }
 
-// Update returns what e, for which Step said ActionApply, does to the store.
+// Update returns what s, for which Step said ActionApply, does to the store.
 // Complete is set on the first entry at which the box holds everything the
 // centre had when the box first asked; where the feed ended exactly at the
 // box's position then, that is the next entry, at the latest a heartbeat.
-func (f *Follower) Update(e *Entry) gateway.Update {
+func (f *Follower) Update(s *Signed) gateway.Update {
 	return gateway.Update{
-		To:       gateway.Position{Epoch: e.Epoch, Number: e.Number, Watermark: e.Time},
-		Changes:  e.Changes,
-		Schedule: e.Schedule,
-		Complete: !f.usable && f.asked && e.Number >= f.target,
+		To:       gateway.Position{Epoch: s.Epoch, Number: s.Number, Watermark: s.Time, Hash: s.Hash},
+		Changes:  s.Changes,
+		Schedule: s.Schedule,
+		Keys:     f.termsAfter(s),
+		Complete: !f.usable && f.asked && s.Number >= f.target,
 	}
+}
+
+// termsAfter returns the terms once s is applied, nil where they stay.
+func (f *Follower) termsAfter(s *Signed) []gateway.KeyTerm {
+	terms := slices.Clone(f.terms)
+	if len(terms) == 0 {
+		key, err := f.keyOf(s)
+		if err != nil {
+			return nil // Step did not say ActionApply
+		}
+		terms = append(terms, gateway.KeyTerm{Key: key, From: s.Number})
+	} else if s.NextKey == (gateway.FeedKey{}) {
+		return nil
+	}
+	if s.NextKey != (gateway.FeedKey{}) {
+		terms = append(terms, gateway.KeyTerm{Key: s.NextKey, From: s.Number + 1})
+	}
+	return terms[max(0, len(terms)-gateway.MaxKeyTerms):]
 }
 
 // Applied tells that the store has applied u.
 func (f *Follower) Applied(u *gateway.Update) {
 	f.position = u.To
 	f.usable = f.usable || u.Complete
+	if u.Keys != nil {
+		f.terms = u.Keys
+	}
 }

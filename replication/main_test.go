@@ -65,6 +65,7 @@ type memory struct {
 	position gateway.Position
 	records  map[gateway.Token]gateway.Record
 	schedule *gateway.Schedule
+	terms    []gateway.KeyTerm
 	complete uint64 // number of the update that carried Complete
 	faults   []string
 	failing  error
@@ -83,6 +84,12 @@ func (s *memory) Usable() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.complete != 0
+}
+
+func (s *memory) Keys() []gateway.KeyTerm {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.terms
 }
 
 func (s *memory) Apply(u gateway.Update) error {
@@ -111,6 +118,9 @@ func (s *memory) Apply(u gateway.Update) error {
 	if u.Schedule != nil {
 		s.schedule = u.Schedule
 	}
+	if u.Keys != nil {
+		s.terms = u.Keys
+	}
 	s.position = u.To
 	return nil
 }
@@ -130,6 +140,43 @@ func (s *memory) check(t *testing.T) {
 	for _, fault := range s.faults {
 		t.Error(fault)
 	}
+}
+
+// testSecret returns the nth key of a test.
+func testSecret(n byte) gateway.FeedSecret { return gateway.FeedSecret{0: n, 31: 0xfe} }
+
+// testKeys are what a test's box trusts and a test's centre signs with.
+var testKeys = []gateway.FeedKey{testSecret(1).Public()}
+
+func testPublisher(secrets ...byte) PublisherConfig {
+	if len(secrets) == 0 {
+		secrets = []byte{1}
+	}
+	var cfg PublisherConfig
+	for _, n := range secrets {
+		cfg.Keys = append(cfg.Keys, testSecret(n))
+	}
+	return cfg
+}
+
+// sign encodes an entry with the nth key.
+func sign(t testing.TB, secret byte, e Entry) []byte {
+	t.Helper()
+	s := newSigner(testSecret(secret))
+	b, err := s.sign(&e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func decode(t testing.TB, b []byte) *Signed {
+	t.Helper()
+	s, err := DecodeEntry(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &s
 }
 
 // centre is a hub with a publisher, and records what boxes have to hold.
@@ -157,7 +204,7 @@ func openCentre(t *testing.T, dir, leafListen string) *centre {
 	}
 	c := &centre{t: t, hub: hub, js: js, want: map[gateway.Token]gateway.Record{}}
 	t.Cleanup(c.close)
-	c.pub, err = OpenPublisher(t.Context(), js, PublisherConfig{})
+	c.pub, err = OpenPublisher(t.Context(), js, testPublisher())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +239,7 @@ func (c *centre) url() string { return "nats-leaf://" + c.hub.LeafAddr() }
 func startBox(t *testing.T, url string, store Store, log *lines, change func(*BoxConfig)) (*Box, func()) {
 	t.Helper()
 	cfg := BoxConfig{
-		Station: "s-0407", CentreURL: url, Store: store, Log: log.logger(),
+		Station: "s-0407", CentreURL: url, Store: store, Keys: testKeys, Log: log.logger(),
 		PollInterval: 500 * time.Millisecond, QuietAfter: 300 * time.Millisecond,
 		PingInterval: 3 * time.Second, ReconnectInterval: 50 * time.Millisecond,
 		FetchTimeout: time.Second,
@@ -228,7 +275,7 @@ func same(t *testing.T, c *centre, s *memory) {
 	s.check(t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if want := (gateway.Position{Epoch: last.Epoch, Number: last.Number, Watermark: last.Time}); s.position != want {
+	if want := (gateway.Position{Epoch: last.Epoch, Number: last.Number, Watermark: last.Time, Hash: c.pub.hash}); s.position != want {
 		t.Errorf("position %+v, want %+v", s.position, want)
 	}
 	if len(s.records) != len(c.want) {

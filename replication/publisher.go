@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,12 +14,18 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"gateline/gateway"
 )
 
 // ErrFenced reports that another writer has published to the feed. The
 // Publisher that got it is of no further use: its process stops, or opens a
 // new Publisher and goes on from that one's Last.
 var ErrFenced = errors.New("another writer has taken over the feed")
+
+// ErrNoKey reports that the publisher has not got the secret it would have to
+// sign the next entry with.
+var ErrNoKey = errors.New("the key of the feed is not there")
 
 // metadataEpoch is the key of the feed's epoch in the stream's metadata.
 const metadataEpoch = "gateline-epoch"
@@ -36,18 +43,27 @@ type PublisherConfig struct {
 	// Replicas is the number of servers that keep the stream; 0 = 1. It
 	// counts only when the stream is created.
 	Replicas int
+	// Keys are the secrets the publisher may sign with, oldest first, at least
+	// one. The first signs a new feed; in one that is there, whichever is in
+	// force.
+	Keys []gateway.FeedSecret
 	// Log is for what an operator acts on; nil = slog.Default().
 	Log *slog.Logger
 }
 
 // Publisher is the one writer of the feed. It is safe for concurrent use.
 type Publisher struct {
-	js     jetstream.JetStream
-	stream jetstream.Stream
-	log    *slog.Logger
+	js      jetstream.JetStream
+	stream  jetstream.Stream
+	log     *slog.Logger
+	signers []signer
 
-	mu     sync.Mutex // guards the following, and makes publishing one at a time
-	last   Entry      // without Changes and Schedule
+	mu   sync.Mutex // guards the following, and makes publishing one at a time
+	last Entry      // without Changes and Schedule
+	// hash is that of the last entry.
+	hash gateway.Hash
+	// signer signs the next entry.
+	signer *signer
 	fenced bool
 	// unsure is an encoded entry last.Number+1 whose acknowledgement was lost;
 	// it is settled before anything else is published.
@@ -61,6 +77,9 @@ type Publisher struct {
 func OpenPublisher(ctx context.Context, js jetstream.JetStream, cfg PublisherConfig) (*Publisher, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
+	}
+	if len(cfg.Keys) == 0 {
+		return nil, fmt.Errorf("open the feed: %w: no key was given; configure the centre's feed key file", ErrNoKey)
 	}
 	stream, err := openStream(ctx, js, max(cfg.Replicas, 1))
 	if err != nil {
@@ -76,22 +95,59 @@ func OpenPublisher(ctx context.Context, js jetstream.JetStream, cfg PublisherCon
 		return nil, fmt.Errorf("open the feed: %w", err)
 	}
 	p := &Publisher{js: js, stream: stream, log: cfg.Log, last: Entry{Epoch: epoch}}
+	for _, secret := range cfg.Keys {
+		p.signers = append(p.signers, newSigner(secret))
+	}
 	if info.State.LastSeq == 0 {
+		p.signer = &p.signers[0]
 		return p, nil
 	}
 	msg, err := stream.GetMsg(ctx, info.State.LastSeq)
 	if err != nil {
 		return nil, fmt.Errorf("open the feed: read entry %d, the last: %w; check the centre's server", info.State.LastSeq, err)
 	}
+	if err := p.resume(epoch, msg); err != nil {
+		return nil, fmt.Errorf("open the feed: entry %d, the last: %w", msg.Sequence, err)
+	}
+	return p, nil
+}
+
+// resume goes on from the last entry of the stream.
+func (p *Publisher) resume(epoch uint64, msg *jetstream.RawStreamMsg) error {
 	last, err := DecodeEntry(msg.Data)
-	if err == nil && (last.Epoch != epoch || last.Number != msg.Sequence) {
+	switch {
+	case errors.Is(err, ErrVersion):
+		return fmt.Errorf("%w; run the program that wrote it, or stop the centre and remove the stream's folder, jetstream/$G/streams/%s: the feed is then written anew from the ledger, and boxes start anew too", err, StreamFeed)
+	case err == nil && (last.Epoch != epoch || last.Number != msg.Sequence):
 		err = fmt.Errorf("%w: its epoch or number is not that of its place", ErrEntry)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open the feed: entry %d, the last: %w; find out what else writes to %s", msg.Sequence, err, SubjectFeed)
+		return fmt.Errorf("%w; find out what else writes to %s", err, SubjectFeed)
 	}
-	p.settle(&last)
-	return p, nil
+	author := p.signerOf(func(s *signer) bool { return s.id == last.Signer })
+	if author != nil && !last.Verify(author.public) {
+		return fmt.Errorf("%w; find out what else writes to %s, then restore the centre from its backup", ErrSignature, SubjectFeed)
+	}
+	next, id := author, last.Signer
+	if last.NextKey != (gateway.FeedKey{}) {
+		next, id = p.signerOf(func(s *signer) bool { return s.public == last.NextKey }), last.NextKey.ID()
+	}
+	if next == nil {
+		return fmt.Errorf("%w: %v signs what comes after it; put that key back into the centre's feed key file; where it is lost, docs/OPERATIONS.md says what to do", ErrNoKey, id)
+	}
+	p.signer = next
+	p.settle(&last.Entry, last.Hash)
+	return nil
+}
+
+// signerOf returns the first signer that fits, nil if none does.
+func (p *Publisher) signerOf(fits func(*signer) bool) *signer {
+	for i := range p.signers {
+		if fits(&p.signers[i]) {
+			return &p.signers[i]
+		}
+	}
+	return nil
 }
 
 func openStream(ctx context.Context, js jetstream.JetStream, replicas int) (jetstream.Stream, error) {
@@ -166,12 +222,22 @@ func (p *Publisher) Last() Entry {
 	return p.last
 }
 
-// Publish stores e as the next entry and returns once it is on disk. It sets
-// e.Epoch and e.Number. It raises e.Time where the centre's clock has not moved
-// on since the last entry, because times grow within an epoch.
+// Key returns the public key that the next entry will be signed with.
+func (p *Publisher) Key() gateway.FeedKey {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.signer.public
+}
+
+// Publish signs e, stores it as the next entry and returns once it is on disk.
+// It sets e.Epoch, e.Number and e.Before. It raises e.Time where the centre's
+// clock has not moved on since the last entry, because times grow within an
+// epoch. Once an entry with a NextKey is stored, that key signs.
 //
-// The error wraps ErrFenced when another writer took over, and ErrEntry when e
-// cannot be encoded; in both cases e is not in the feed. After any other error
+// The error wraps ErrFenced when another writer took over, ErrEntry when e
+// cannot be encoded, and ErrNoKey when e.NextKey is none of the Keys after the
+// one in force: a retired key would stop every box. In these cases e is not in
+// the feed. After any other error
 // it may be, and the caller publishes it again: applying a change twice is the
 // same as once. ctx bounds the call, apart from resolveTimeout (5 s) to find
 // out about a lost acknowledgement.
@@ -181,9 +247,13 @@ func (p *Publisher) Publish(ctx context.Context, e *Entry) error {
 	if err := p.publishUnsure(ctx); err != nil {
 		return fmt.Errorf("publish the entry after %d: %w", p.last.Number, err)
 	}
-	e.Epoch, e.Number = p.last.Epoch, p.last.Number+1
+	e.Epoch, e.Number, e.Before = p.last.Epoch, p.last.Number+1, p.hash
 	p.raiseTime(e)
-	b, err := AppendEntry(nil, e)
+	err := p.checkNextKey(e)
+	var b []byte
+	if err == nil {
+		b, err = p.signer.sign(e)
+	}
 	if err == nil {
 		err = p.store(ctx, b, e)
 	}
@@ -191,6 +261,20 @@ func (p *Publisher) Publish(ctx context.Context, e *Entry) error {
 		return fmt.Errorf("publish entry %d: %w", e.Number, err)
 	}
 	return nil
+}
+
+func (p *Publisher) checkNextKey(e *Entry) error {
+	if e.NextKey == (gateway.FeedKey{}) {
+		return nil
+	}
+	later := false
+	for i := range p.signers {
+		if later && p.signers[i].public == e.NextKey {
+			return nil
+		}
+		later = later || &p.signers[i] == p.signer
+	}
+	return fmt.Errorf("%w: %v does not stand below key %v, which is in force, in the feed key file", ErrNoKey, e.NextKey.ID(), p.signer.id)
 }
 
 // publishUnsure settles the entry whose acknowledgement was lost, if there is
@@ -203,7 +287,7 @@ func (p *Publisher) publishUnsure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.store(ctx, p.unsure, &e)
+	return p.store(ctx, p.unsure, &e.Entry)
 }
 
 func (p *Publisher) raiseTime(e *Entry) {
@@ -226,7 +310,7 @@ func (p *Publisher) store(ctx context.Context, b []byte, e *Entry) error {
 	_, err := p.js.Publish(ctx, SubjectFeed, b,
 		jetstream.WithExpectLastSequence(e.Number-1), jetstream.WithExpectStream(StreamFeed))
 	if err == nil {
-		p.settle(e)
+		p.settle(e, sha256.Sum256(b))
 		return nil
 	}
 	var refused *jetstream.APIError
@@ -251,7 +335,7 @@ func (p *Publisher) resolve(ctx context.Context, b []byte, e *Entry, cause error
 	msg, err := p.stream.GetMsg(ctx, e.Number)
 	switch {
 	case err == nil && bytes.Equal(msg.Data, b):
-		p.settle(e)
+		p.settle(e, sha256.Sum256(b))
 		return nil
 	case err == nil:
 		p.fenced = true
@@ -273,8 +357,11 @@ func (p *Publisher) resolveAbsent(e *Entry, cause error) error {
 	return fmt.Errorf("%w; check the centre's server", cause)
 }
 
-// settle makes e the last entry.
-func (p *Publisher) settle(e *Entry) {
-	p.last, p.unsure = *e, nil
+// settle makes e, whose hash is given, the last entry.
+func (p *Publisher) settle(e *Entry, hash gateway.Hash) {
+	p.last, p.hash, p.unsure = *e, hash, nil
 	p.last.Changes, p.last.Schedule = nil, nil
+	if next := p.signerOf(func(s *signer) bool { return s.public == e.NextKey }); next != nil {
+		p.signer = next
+	}
 }

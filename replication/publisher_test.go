@@ -26,7 +26,7 @@ func TestPublisherResumes(t *testing.T) {
 	if last.Epoch != first.Epoch || last.Number != 3 || last.Source != 3 || last.Changes != nil {
 		t.Errorf("after 3 entries: %+v", last)
 	}
-	again, err := OpenPublisher(t.Context(), c.js, PublisherConfig{})
+	again, err := OpenPublisher(t.Context(), c.js, testPublisher())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestPublisherFenced(t *testing.T) {
 	t.Parallel()
 	c := openCentre(t, t.TempDir(), "")
 	c.publish(2)
-	other, err := OpenPublisher(t.Context(), c.js, PublisherConfig{})
+	other, err := OpenPublisher(t.Context(), c.js, testPublisher())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestPublisherLostAcknowledgement(t *testing.T) {
 		t.Error("lost request: no error")
 	}
 	l.loseRequest = false
-	other, err := OpenPublisher(t.Context(), c.js, PublisherConfig{})
+	other, err := OpenPublisher(t.Context(), c.js, testPublisher())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func TestPublisherStreamMadeAnew(t *testing.T) {
 	if err := c.js.DeleteStream(t.Context(), StreamFeed); err != nil {
 		t.Fatal(err)
 	}
-	again, err := OpenPublisher(t.Context(), c.js, PublisherConfig{})
+	again, err := OpenPublisher(t.Context(), c.js, testPublisher())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func TestPublisherRefusesForeignStream(t *testing.T) {
 	if _, err := js.CreateStream(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	_, err = OpenPublisher(t.Context(), js, PublisherConfig{})
+	_, err = OpenPublisher(t.Context(), js, testPublisher())
 	if err == nil {
 		t.Fatal("accepted")
 	}
@@ -215,7 +215,7 @@ func TestPublisherRefusesForeignEntry(t *testing.T) {
 	if _, err := c.js.Publish(t.Context(), SubjectFeed, []byte("hello")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenPublisher(t.Context(), c.js, PublisherConfig{}); !errors.Is(err, ErrEntry) {
+	if _, err := OpenPublisher(t.Context(), c.js, testPublisher()); !errors.Is(err, ErrEntry) {
 		t.Errorf("%v", err)
 	}
 }

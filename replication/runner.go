@@ -50,8 +50,8 @@ type runner struct {
 	live     chan *nats.Msg
 	answers  chan *nats.Msg
 	fetch    fetch
-	// verified says that the centre has shown us the very entry we stand at,
-	// since the link came up or went quiet.
+	// verified says that the centre has shown us the very entry we stand at, or
+	// one that names its hash, since the link came up or went quiet.
 	verified bool
 	// heard is the highest number of a live entry that could not be applied
 	// because others were missing.
@@ -87,9 +87,11 @@ func newRunner(b *Box, nc *nats.Conn) (*runner, error) {
 	r := &runner{
 		cfg: &b.cfg, log: b.cfg.Log, stats: &b.stats, nc: nc,
 		connected: b.Connected, cause: b.srvLog.cause,
-		follower: NewFollower(b.cfg.Store.Position(), b.cfg.Store.Usable()),
-		live:     make(chan *nats.Msg, liveBuffer),
-		answers:  make(chan *nats.Msg, 2*fetchBatch),
+		follower: NewFollower(Start{
+			Position: b.cfg.Store.Position(), Usable: b.cfg.Store.Usable(), Terms: b.cfg.Store.Keys(), Trusted: b.cfg.Keys,
+		}),
+		live:    make(chan *nats.Msg, liveBuffer),
+		answers: make(chan *nats.Msg, 2*fetchBatch),
 	}
 	r.link.started = b.cfg.Now()
 	r.trouble.seen, r.trouble.at = map[error]bool{}, map[error]time.Time{}
@@ -183,12 +185,6 @@ func (r *runner) liveEntry(ctx context.Context, data []byte) {
 		return
 	}
 	action, err := r.follower.Step(&e)
-	if action == ActionApply && !r.verified && r.follower.Position().Number > 0 {
-		// It has the right number, but the feed may be another one by now,
-		// restored from a backup and grown past us. First the centre shows us
-		// the entry we stand at.
-		action = ActionGap
-	}
 	switch action {
 	case ActionApply:
 		r.apply(ctx, &e)
@@ -208,12 +204,15 @@ func (r *runner) liveEntry(ctx context.Context, data []byte) {
 
 // apply hands the next entry to the store until that has taken it. It reports
 // whether it has; if not, ctx is done.
-func (r *runner) apply(ctx context.Context, e *Entry) bool {
+func (r *runner) apply(ctx context.Context, e *Signed) bool {
 	u := r.follower.Update(e)
 	if !r.applyUpdate(ctx, u) {
 		return false
 	}
 	r.follower.Applied(&u)
+	// It named the hash of the entry we stood at.
+	r.verified = true
+	r.reportKeys(e)
 	r.stats.position.Store(&u.To)
 	r.stats.applied.Add(1)
 	r.recovered()
@@ -221,6 +220,13 @@ func (r *runner) apply(ctx context.Context, e *Entry) bool {
 		r.cfg.OnApplied(u)
 	}
 	return true
+}
+
+// reportKeys says once that the feed's key has changed.
+func (r *runner) reportKeys(e *Signed) {
+	if e.NextKey != (gateway.FeedKey{}) {
+		r.log.Info("the feed has a new key; the one before is retired", "entry", e.Number, "key", e.NextKey.ID(), "retired", e.Signer)
+	}
 }
 
 func (r *runner) applyUpdate(ctx context.Context, u gateway.Update) bool {
@@ -254,8 +260,8 @@ func (r *runner) applyUpdate(ctx context.Context, u gateway.Update) bool {
 func (r *runner) refuse(err error) {
 	r.stats.refused.Add(1)
 	next, kind := refusalKind(err)
-	if kind == ErrWentBack || kind == ErrForeignEpoch {
-		r.verified = false // nothing of this feed is believed until it shows our entry
+	if kind == ErrWentBack || kind == ErrForked || kind == ErrForeignEpoch {
+		r.verified = false // it is asked to show the entry we stand at
 	}
 	t, now := &r.trouble, r.cfg.Now()
 	if t.seen[kind] {
@@ -295,8 +301,13 @@ func refusalKind(err error) (next string, kind error) {
 	}{
 		{ErrForeignEpoch, "check that the box is connected to the right centre; if the centre's feed was made anew, " + renew},
 		{ErrWentBack, "check whether the centre was restored from a backup; if its feed is right as it is, " + renew},
+		{ErrForked, "check whether the centre was restored from a backup; if its feed is right as it is, " + renew},
+		{ErrKey, "check that the box is connected to the right centre; gateline ops stats shows the key of its feed, [feed] keys of the box must hold the one that signed entry 1"},
+		{ErrRetired, "check whether the centre was restored from a backup with an old key file; if it was not, somebody has that key: see docs/OPERATIONS.md"},
+		{ErrSignature, "somebody else writes to this box, or changes what the centre sends: find out who is between the two"},
 		{ErrTimeBack, "check the centre's feed and the clock of its publisher"},
 		{ErrMissing, renew + ", once the centre's feed holds everything from entry 1"},
+		{ErrVersion, "the centre is of another release than this box: gateline --version on both, update the older one; a feed of version 1 has to be written anew, see docs/OPERATIONS.md"},
 		{ErrEntry, "check that centre and box run versions that fit each other"},
 	} {
 		if errors.Is(err, k.kind) {

@@ -1,12 +1,15 @@
 package replication
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"gateline/gateway"
 )
 
 // openRunner returns a runner at position 0 whose link counts as up, with its
@@ -14,7 +17,7 @@ import (
 func openRunner(t *testing.T) (*runner, *memory, *lines) {
 	t.Helper()
 	store, log := newMemory(), &lines{}
-	box, err := OpenBox(BoxConfig{Station: "s-0407", CentreURL: "nats-leaf://127.0.0.1:1", Store: store, Log: log.logger(),
+	box, err := OpenBox(BoxConfig{Station: "s-0407", CentreURL: "nats-leaf://127.0.0.1:1", Store: store, Keys: testKeys, Log: log.logger(),
 		Now: func() time.Time { return time.Unix(1_660_000_000, 0) }})
 	if err != nil {
 		t.Fatal(err)
@@ -38,11 +41,14 @@ func openRunner(t *testing.T) (*runner, *memory, *lines) {
 	return r, store, log
 }
 
+// encoded returns the entry of a number in a feed of heartbeats.
 func encoded(t *testing.T, number uint64) []byte {
 	t.Helper()
-	b, err := AppendEntry(nil, &Entry{Epoch: 9, Number: number, Time: int64(number)})
-	if err != nil {
-		t.Fatal(err)
+	var b []byte
+	var before gateway.Hash
+	for n := uint64(1); n <= number; n++ {
+		b = sign(t, 1, Entry{Epoch: 9, Number: n, Time: int64(n), Before: before})
+		before = sha256.Sum256(b)
 	}
 	return b
 }

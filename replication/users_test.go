@@ -27,7 +27,7 @@ func TestClientsKeepToTheirSubjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	publisher, err := OpenPublisher(t.Context(), js, PublisherConfig{Log: (&lines{}).logger()})
+	publisher, err := OpenPublisher(t.Context(), js, testPublisher())
 	if err != nil {
 		t.Fatal(err)
 	}

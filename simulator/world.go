@@ -100,7 +100,8 @@ func openWorld(ctx context.Context, cfg worldConfig) (_ *world, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.openCentre(filepath.Join(dir, "centre"), key); err != nil {
+	feedSecret := newFeedSecret(cfg.seed)
+	if err := w.openCentre(filepath.Join(dir, "centre"), key, feedSecret); err != nil {
 		return nil, err
 	}
 	if w.link, err = openLink(w.centre.LeafAddr()); err != nil {
@@ -111,6 +112,7 @@ func openWorld(ctx context.Context, cfg worldConfig) (_ *world, err error) {
 	boxConfig.Station = stationName
 	boxConfig.CentreURL = "nats-leaf://" + w.link.addr()
 	boxConfig.CacheDir, boxConfig.TokenKeyFile = filepath.Join(dir, "cache"), keyFile
+	boxConfig.FeedKeys = []gateway.FeedKey{feedSecret.Public()}
 	boxConfig.StatusListen, boxConfig.ControlSocket = "127.0.0.1:0", filepath.Join(dir, "control.sock")
 	boxConfig.RequireSync = false // the machine of a simulation need not be synchronised
 	if boxConfig.Lines, err = w.openLines(dir); err != nil {
@@ -211,8 +213,13 @@ func writeKey(dir string, seed uint64) (key gateway.TokenKey, path string, err e
 	return key, path, nil
 }
 
-func (w *world) openCentre(dir string, key gateway.TokenKey) (err error) {
-	w.centre, err = central.Open(central.Config{Dir: dir, LeafListen: "127.0.0.1:0", TokenKey: key, Log: w.cfg.log})
+// newFeedSecret makes the secret that signs the run's feed from its seed.
+func newFeedSecret(seed uint64) gateway.FeedSecret {
+	return sha256.Sum256(binary.BigEndian.AppendUint64([]byte("gateline simulation, feed"), seed))
+}
+
+func (w *world) openCentre(dir string, key gateway.TokenKey, feed gateway.FeedSecret) (err error) {
+	w.centre, err = central.Open(central.Config{Dir: dir, LeafListen: "127.0.0.1:0", TokenKey: key, FeedKeys: []gateway.FeedSecret{feed}, Log: w.cfg.log})
 	if err != nil {
 		return fmt.Errorf("open the simulated centre: %w", err)
 	}

@@ -31,6 +31,7 @@ func newCentral(env environment) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			defaults := central.DefaultFileConfig()
 			defaults.TokenKeyFile = env.tokenKeyFile(defaults.TokenKeyFile)
+			defaults.FeedKeyFile = env.feedKeyFile(defaults.FeedKeyFile)
 			file, err := central.LoadConfig(config, defaults)
 			if err != nil {
 				return err

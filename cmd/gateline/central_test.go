@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gateline/gateway"
 )
 
 var testKey = strings.Repeat("0123456789abcdef", 4)
@@ -17,9 +19,14 @@ var testKey = strings.Repeat("0123456789abcdef", 4)
 func centralConfig(t *testing.T) (path string) {
 	t.Helper()
 	return writeFile(t, "central.toml", fmt.Sprintf(
-		"dir = %q\ntoken.key_file = %q\nops.listen = \"127.0.0.1:0\"\nboxes.listen = \"127.0.0.1:0\"\n",
-		filepath.Join(t.TempDir(), "central"), writeFile(t, "token.key", testKey)))
+		"dir = %q\ntoken.key_file = %q\nfeed.key_file = %q\nops.listen = \"127.0.0.1:0\"\nboxes.listen = \"127.0.0.1:0\"\n",
+		filepath.Join(t.TempDir(), "central"), writeFile(t, "token.key", testKey), feedKeyFile(t)))
 }
+
+// testFeedSecret signs the feed of a test's centre.
+var testFeedSecret = gateway.FeedSecret{7}
+
+func feedKeyFile(t *testing.T) string { return writeFile(t, "feed.key", testFeedSecret.Reveal()) }
 
 // startCentral runs a centre and returns the environment in which ops find it.
 func startCentral(t *testing.T, config string) (*service, environment) {
@@ -54,11 +61,13 @@ func TestCentralRefusesToStart(t *testing.T) {
 	}
 	defer taken.Close()
 	key := writeFile(t, "token.key", testKey)
+	feed := fmt.Sprintf("feed.key_file = %q\n", feedKeyFile(t))
 	for name, c := range map[string]struct{ config, want string }{
-		"no key file": {fmt.Sprintf("dir = %q\ntoken.key_file = \"/nonexistent/key\"", dir), "put the key there"},
-		"bad key":     {fmt.Sprintf("dir = %q\ntoken.key_file = %q", dir, writeFile(t, "bad.key", "secret")), "openssl rand -hex 32"},
-		"port taken":  {fmt.Sprintf("dir = %q\ntoken.key_file = %q\nops.listen = %q", dir, key, taken.Addr()), "stop what uses the address"},
-		"dir a file":  {fmt.Sprintf("dir = %q\ntoken.key_file = %q\nops.listen = \"127.0.0.1:0\"\nboxes.listen = \"\"", key, key), "make the directory of the streams"},
+		"no feed key": {fmt.Sprintf("dir = %q\ntoken.key_file = %q\nfeed.key_file = \"/nonexistent/feed\"", dir, key), "feed-key new"},
+		"no key file": {feed + fmt.Sprintf("dir = %q\ntoken.key_file = \"/nonexistent/key\"", dir), "put the key there"},
+		"bad key":     {feed + fmt.Sprintf("dir = %q\ntoken.key_file = %q", dir, writeFile(t, "bad.key", "secret")), "openssl rand -hex 32"},
+		"port taken":  {feed + fmt.Sprintf("dir = %q\ntoken.key_file = %q\nops.listen = %q", dir, key, taken.Addr()), "stop what uses the address"},
+		"dir a file":  {feed + fmt.Sprintf("dir = %q\ntoken.key_file = %q\nops.listen = \"127.0.0.1:0\"\nboxes.listen = \"\"", key, key), "make the directory of the streams"},
 	} {
 		r := gateline(t, environment{}, nil, "central", "--config", writeFile(t, "central.toml", c.config))
 		if r.code != 1 || !strings.Contains(r.err, c.want) || strings.Contains(r.err, "secret") {
@@ -95,6 +104,9 @@ func TestCentralUnderSystemd(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", socket)
 	t.Setenv("WATCHDOG_USEC", "30000")
 	credentials := filepath.Dir(writeFile(t, "token-key", testKey))
+	if err := os.WriteFile(filepath.Join(credentials, "feed-key"), []byte(testFeedSecret.Reveal()), 0o400); err != nil {
+		t.Fatal(err)
+	}
 	config := writeFile(t, "central.toml", fmt.Sprintf("dir = %q\nops.listen = \"127.0.0.1:0\"\nboxes.listen = \"\"\n", filepath.Join(t.TempDir(), "central")))
 	s := start(t, environment{credentials: credentials}, "central", "--config", config)
 	next := func() string {
@@ -122,9 +134,11 @@ func TestCentralUnderSystemd(t *testing.T) {
 			t.Fatalf("heard %s", got)
 		}
 	}
-	// Without the credential the key is missed where it was expected.
-	if err := os.Remove(filepath.Join(credentials, "token-key")); err != nil {
-		t.Fatal(err)
+	// Without the credentials the keys are missed where they were expected.
+	for _, name := range []string{"feed-key", "token-key"} {
+		if err := os.Remove(filepath.Join(credentials, name)); err != nil {
+			t.Fatal(err)
+		}
+		gateline(t, environment{credentials: credentials}, nil, "central", "--config", config).want(t, 1, "", filepath.Join(credentials, name))
 	}
-	gateline(t, environment{credentials: credentials}, nil, "central", "--config", config).want(t, 1, "", filepath.Join(credentials, "token-key"))
 }

@@ -61,11 +61,16 @@ func readEnvironment() environment {
 
 // tokenKeyFile returns where systemd puts the token key, or other where the
 // process was not started by systemd with credentials.
-func (e environment) tokenKeyFile(other string) string {
+func (e environment) tokenKeyFile(other string) string { return e.credential("token-key", other) }
+
+// feedKeyFile is tokenKeyFile for the secrets that sign the feed.
+func (e environment) feedKeyFile(other string) string { return e.credential("feed-key", other) }
+
+func (e environment) credential(name, other string) string {
 	if e.credentials == "" {
 		return other
 	}
-	return filepath.Join(e.credentials, "token-key")
+	return filepath.Join(e.credentials, name)
 }
 
 func runWith(ctx context.Context, env environment, args []string, in io.Reader, out, errOut io.Writer) int {
@@ -105,7 +110,8 @@ func newRoot(env environment) *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return errUsage{err} })
-	root.AddCommand(newStation(env), newSwitch(), newLine(env), newCheck(env), newOSDP(env), newCentral(env), newOps(env), newSimulate(), newDemo())
+	root.AddCommand(newStation(env), newSwitch(), newLine(env), newCheck(env), newOSDP(env), newCentral(env), newOps(env), newFeedKey(),
+		newSimulate(), newDemo())
 	return root
 }
 

@@ -165,6 +165,12 @@ func TestExitCodes(t *testing.T) {
 		{"ops station mode xidan enforce --from tomorrow", 2, "", "not an instant"},
 		{"ops station mode xidan off", 2, "", "say --yes"},
 		{"ops import", 2, "", "accepts 1 arg"},
+		{"ops feed frob", 2, "", "unknown command"},
+		{"ops feed rotate-key", 2, "", "accepts 1 arg"},
+		{"ops feed rotate-key me", 2, "", "not feedkey- and 64"},
+		{"ops feed rotate-key feedkey-d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a", 2, "", "retired for good; say --yes"},
+		{"feed-key frob", 2, "", "unknown command"},
+		{"feed-key new", 2, "", "accepts 1 arg"},
 		{"ops stats --server http://127.0.0.1", 2, "", "not of the form nats://"},
 		{"ops stats --server nats://", 2, "", "not of the form nats://"},
 		{"ops stats --server nats://u:secret@h:port", 2, "", "not of the form nats://"},
@@ -183,6 +189,9 @@ func TestExitCodes(t *testing.T) {
 func TestTokenKeyFile(t *testing.T) {
 	const other = "/etc/gateline/token.key"
 	if got := (environment{}).tokenKeyFile(other); got != other {
+		t.Error(got)
+	}
+	if got := (environment{credentials: "/run/credentials/u"}).feedKeyFile(other); got != "/run/credentials/u/feed-key" {
 		t.Error(got)
 	}
 	if got := (environment{credentials: "/run/credentials/u"}).tokenKeyFile(other); got != "/run/credentials/u/token-key" {

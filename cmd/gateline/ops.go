@@ -72,6 +72,7 @@ func newOps(env environment) *cobra.Command {
 		group("person", "Report the status of a person", newPersonReport(o)),
 		newImport(o),
 		group("policy", "Set and show the policy", newPolicySet(o), newPolicyShow(o)),
+		group("feed", "Change the key of the feed", newFeedRotate(o)),
 		group("station", "Set what a station does", newStationMode(o)),
 		newStats(o),
 	)

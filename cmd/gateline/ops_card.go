@@ -135,6 +135,6 @@ func statsText(s central.Stats, number uint64) string {
 	if s.ScheduleVersion == 0 {
 		policy = "none: boxes send every rider to the manual lane (R24); set one with 'gateline ops policy set'"
 	}
-	return fmt.Sprintf("credentials  %d bound\npersons      %d with a credential\npolicy       %s\nfeed         number %d, epoch %d\nledger       %s",
-		s.Credentials, s.Persons, policy, number, s.Epoch, counted(int(s.Ledger), "message"))
+	return fmt.Sprintf("credentials  %d bound\npersons      %d with a credential\npolicy       %s\nfeed         number %d, epoch %d\nfeed key     %s\nledger       %s",
+		s.Credentials, s.Persons, policy, number, s.Epoch, s.Key, counted(int(s.Ledger), "message"))
 }

@@ -61,10 +61,11 @@ func newReadersBench(t *testing.T, readers ...*osdp.PD) *readersBench {
 func (b *readersBench) writeConfig(device string) string {
 	return writeFile(b.t, "station.toml", fmt.Sprintf(`station = "xidan"
 centre.url = "nats-leaf://127.0.0.1:1"
+feed.keys = [%[3]q]
 token.key_file = "/etc/gateline/token.key"
 [[line]]
 name = "west"
-device = %q
+device = %[1]q
 baud = 38400
 protocol = "osdp"
 [[line.gate]]
@@ -93,7 +94,7 @@ secure = false
 [[line.gate]]
 name = "F1"
 address = 1
-`, device, b.dir))
+`, device, b.dir, testFeedSecret.Public()))
 }
 
 // serve plays the readers until the pseudo-terminal is closed. Two that answer

@@ -15,6 +15,7 @@ func stationConfig(t *testing.T, device, more string) (path string) {
 	dir := t.TempDir()
 	return writeFile(t, "station.toml", fmt.Sprintf(`station = "xidan"
 centre.url = "nats-leaf://127.0.0.1:1"
+feed.keys = [%q]
 cache.dir = %q
 status.listen = "127.0.0.1:0"
 control.socket = %q
@@ -26,7 +27,7 @@ device = %q
 [[line.gate]]
 name = "N1"
 address = 1
-`, filepath.Join(dir, "cache"), filepath.Join(dir, "control.sock"), more, device))
+`, testFeedSecret.Public(), filepath.Join(dir, "cache"), filepath.Join(dir, "control.sock"), more, device))
 }
 
 func tokenKey(t *testing.T) string {
@@ -34,6 +35,7 @@ func tokenKey(t *testing.T) string {
 }
 
 const fiveFaults = `station = "Xi Dan"
+feed.keys = ["feedkey-d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"]
 [centre]
 url = "http://centre"
 [cache]
@@ -54,8 +56,8 @@ address = 1
 func TestConfigWithFiveFaults(t *testing.T) {
 	config := writeFile(t, "station.toml", fiveFaults)
 	faults := []string{
-		"station.toml:1: station: ", "station.toml:3: centre.url: ", "station.toml:5: cache.dirr: unknown key",
-		"station.toml:9: line[1].baud: ", "station.toml:15: line[1].gate[2].address: ",
+		"station.toml:1: station: ", "station.toml:4: centre.url: ", "station.toml:6: cache.dirr: unknown key",
+		"station.toml:10: line[1].baud: ", "station.toml:16: line[1].gate[2].address: ",
 	}
 	run := gateline(t, environment{}, nil, "station", "--config", config)
 	check := gateline(t, environment{}, nil, "check", "--config", config)

@@ -17,6 +17,7 @@ import (
 	"gateline/cache"
 	"gateline/drivers"
 	"gateline/drivers/serial"
+	"gateline/gateway"
 	"gateline/internal/keyfile"
 )
 
@@ -68,12 +69,15 @@ type checker struct {
 
 	running   bool      // a box runs with this configuration
 	watermark time.Time // of the store; zero where it was not opened
+	// terms are those of the feed's keys in the store; none where it was not
+	// opened.
+	terms []gateway.KeyTerm
 }
 
 func (c *checker) run(ctx context.Context) []Finding {
 	// These tell whether a box is running, which the lines must know.
 	store, status, control := c.checkCache(), c.checkStatus(ctx), c.checkControl(ctx)
-	all := append(c.checkKeys(), store)
+	all := append(c.checkKeys(), c.checkFeedKeys(), store)
 	all = append(all, c.checkLines(ctx)...)
 	all = append(all, status, control, c.checkCentre(ctx), c.checkClock())
 	return all
@@ -135,6 +139,7 @@ func (c *checker) checkCache() Finding {
 		return fault(thing, "%v", err)
 	}
 	position, usable := store.Position(), store.Usable()
+	c.terms = store.Keys()
 	if err := store.Close(); err != nil {
 		return fault(thing, "close the store in %s: %v; see to the disk", dir, err)
 	}

@@ -17,8 +17,10 @@ import (
 	"github.com/creack/pty"
 	"go.uber.org/goleak"
 
+	"gateline/cache"
 	"gateline/drivers/osdp"
 	"gateline/drivers/serial"
+	"gateline/gateway"
 )
 
 // checkConfig is a configuration in which everything is there: a pseudo-
@@ -37,6 +39,7 @@ func checkConfig(t *testing.T) Config {
 	c.Station, c.CentreURL = "xidan", "nats-leaf://"+centre.Addr().String()
 	c.CacheDir, c.ControlSocket = filepath.Join(dir, "var", "cache"), filepath.Join(dir, "control.sock")
 	c.TokenKeyFile = writeFile(t, filepath.Join(dir, "token.key"), strings.Repeat("ab", 32), 0o600)
+	c.FeedKeys = []gateway.FeedKey{testFeedSecret.Public()}
 	c.StatusListen, c.RequireSync = "127.0.0.1:0", false
 	c.Lines = []LineConfig{{
 		Name: "north", Serial: serial.Config{Device: slave.Name(), Baud: 115200},
@@ -99,6 +102,7 @@ func TestCheckFindsAllWell(t *testing.T) {
 	expect(t, checkWith(t, c, nil),
 		"ok token key: "+c.TokenKeyFile,
 		"ok key of gate N1: n1.key",
+		"ok feed keys: "+testFeedSecret.Public().ID().String()+"; no feed followed yet",
 		"ok cache: does not exist yet; the first start makes it",
 		"ok line north: 115200 baud 8N1",
 		"ok status page: 127.0.0.1:0 is free",
@@ -155,6 +159,7 @@ func TestCheckFindsAllFaults(t *testing.T) {
 	expect(t, found,
 		"fault token key: chmod 0600",
 		"fault key of gate N1: put the key there",
+		"ok feed keys: ",
 		"fault cache: not a gateline cache",
 		"fault line north: in use",
 		"fault line gone: no such serial port",
@@ -237,6 +242,7 @@ func TestCheckBesideRunningBox(t *testing.T) {
 	expect(t, checkWith(t, c, nil),
 		"ok token key: ",
 		"ok key of gate N1: ",
+		"ok feed keys: the store of the running box is not looked at",
 		"note cache: in use by a running box",
 		"note line north: as it must be while the box runs",
 		"note line tcp: is not tried while the box runs",
@@ -272,6 +278,29 @@ func TestCheckCache(t *testing.T) {
 	}
 	c.CacheDir = filepath.Join(c.TokenKeyFile, "cache")
 	expect(t, thing(nil), "fault cache: not a directory")
+}
+
+// What the store followed the feed by must be among what is configured.
+func TestCheckFeedKeys(t *testing.T) {
+	c := checkConfig(t)
+	store, err := cache.Open(c.CacheDir, cache.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := gateway.FeedSecret{8}.Public()
+	err = store.Apply(gateway.Update{To: gateway.Position{Epoch: 1, Number: 9}, Keys: []gateway.KeyTerm{{Key: c.FeedKeys[0], From: 1}, {Key: next, From: 7}}})
+	if err := errors.Join(err, store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	only := func() []Finding {
+		return slices.DeleteFunc(checkWith(t, c, nil), func(f Finding) bool { return f.Thing != "feed keys" })
+	}
+	followed := testFeedSecret.Public().ID().String() + " from entry 1, " + next.ID().String() + " from entry 7"
+	expect(t, only(), "ok feed keys: feed followed by "+followed)
+	c.FeedKeys = []gateway.FeedKey{next}
+	expect(t, only(), "ok feed keys: feed followed by "+followed)
+	c.FeedKeys = []gateway.FeedKey{{9}}
+	expect(t, only(), "fault feed keys: by others, "+followed)
 }
 
 func TestCheckAddresses(t *testing.T) {

@@ -24,6 +24,8 @@ type Config struct {
 	CacheDir string
 	// TokenKeyFile holds the city's token key, 64 hexadecimal digits.
 	TokenKeyFile string
+	// FeedKeys are the centre's public keys, at least one.
+	FeedKeys []gateway.FeedKey
 	// StatusListen is host:port of metrics, health and status page; empty = none.
 	StatusListen string
 	// ControlSocket is the path of the Unix socket on which the local switch is
@@ -127,6 +129,7 @@ func ParseConfig(name string, data []byte, defaults Config) (Config, error) {
 	token.String("key_file", &c.TokenKeyFile)
 	checkPath(token, "key_file", c.TokenKeyFile)
 	token.End()
+	parseFeed(root, &c)
 	status := root.Table("status")
 	status.String("listen", &c.StatusListen)
 	checkAddress(status, "listen", c.StatusListen)

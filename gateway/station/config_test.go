@@ -178,6 +178,14 @@ purpose = "exit"
 	}
 }
 
+// defaultsWithKey are the defaults and a key of the feed, for texts that are not
+// about keys.
+func defaultsWithKey() Config {
+	c := DefaultConfig()
+	c.FeedKeys = []gateway.FeedKey{testFeedSecret.Public()}
+	return c
+}
+
 const readerLine = `station = "a"
 centre.url = "nats-leaf://c"
 [[line]]
@@ -215,7 +223,7 @@ formatted = true
 [[line.read]]
 bits = 160
 as = "tunion_ascii"
-`), DefaultConfig())
+`), defaultsWithKey())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +288,7 @@ led = 1
 name = "D1"
 address = 1
 `
-	_, err := ParseConfig("box.toml", []byte(text), DefaultConfig())
+	_, err := ParseConfig("box.toml", []byte(text), defaultsWithKey())
 	if err == nil {
 		t.Fatal("accepted")
 	}

@@ -56,6 +56,9 @@ func testKey() (k gateway.TokenKey) {
 	return k
 }
 
+// testFeedSecret signs the feed of a test's centre.
+var testFeedSecret = gateway.FeedSecret{7}
+
 func tokenOf(t *testing.T, credential string) gateway.Token {
 	t.Helper()
 	return gateway.NewTokenizer(testKey()).Token(parse(t, credential))
@@ -231,7 +234,7 @@ func (r *road) connect(near net.Conn) {
 func startCentre(t *testing.T) (*central.Central, *central.Client) {
 	t.Helper()
 	c, err := central.Open(central.Config{
-		Dir: filepath.Join(t.TempDir(), "centre"), LeafListen: "127.0.0.1:0", TokenKey: testKey(), Heartbeat: 50 * time.Millisecond})
+		Dir: filepath.Join(t.TempDir(), "centre"), LeafListen: "127.0.0.1:0", TokenKey: testKey(), FeedKeys: []gateway.FeedSecret{testFeedSecret}, Heartbeat: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,6 +266,7 @@ func testConfig(t *testing.T, centre string, wires ...*wire) Config {
 	cfg.Station, cfg.CentreURL = "xizhimen", centre
 	cfg.CacheDir, cfg.TokenKeyFile = filepath.Join(dir, "cache"), filepath.Join(dir, "token.key")
 	cfg.StatusListen, cfg.ControlSocket = "127.0.0.1:0", filepath.Join(dir, "control.sock")
+	cfg.FeedKeys = []gateway.FeedKey{testFeedSecret.Public()}
 	cfg.RequireSync = false // a test machine need not be synchronised
 	key := testKey()
 	if err := os.WriteFile(cfg.TokenKeyFile, []byte(hex.EncodeToString(key[:])), 0o600); err != nil {
