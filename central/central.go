@@ -139,7 +139,7 @@ func openWriter(ctx context.Context, js jetstream.JetStream, cfg Config) (*write
 	}
 	publisher, err := replication.OpenPublisher(ctx, js, replication.PublisherConfig{Keys: cfg.FeedKeys, Log: cfg.Log})
 	if err != nil {
-		return nil, fmt.Errorf("open the feed: %w", err)
+		return nil, err
 	}
 	w := &writer{reg: newRegistry(), ledger: l, feed: publisher, check: newKeyCheck(cfg.TokenKey), now: cfg.Now, log: cfg.Log, clock: clockGuard{accepted: cfg.AcceptClock}}
 	w.number.Store(publisher.Last().Number)

@@ -4,7 +4,8 @@
 // node connection and applies it to a Store.
 //
 // The feed is one JetStream stream with one totally ordered history. The
-// stream's sequence is the entry's number. Stored entries are republished to a
+// stream's sequence is the entry's number. Each entry is signed by the centre
+// and names the hash of the one before; a Follower tells what a box believes. Stored entries are republished to a
 // plain subject for boxes that are connected; whatever a box missed it fetches
 // by Direct Get in windows of bounded bytes. There is no consumer at the hub and
 // no JetStream on a box.

@@ -151,7 +151,7 @@ func TestBoxTakesNothingForeign(t *testing.T) {
 		alter func([]byte)
 		want  string
 	}{
-		"another key":   {[]gateway.FeedKey{testSecret(9).Public()}, func([]byte) {}, "[feed] keys of the box must hold"},
+		"another key":   {[]gateway.FeedKey{testSecret(9).Public()}, func([]byte) {}, "compares [feed] keys"},
 		"not signed so": {testKeys, func(b []byte) { b[len(b)-1] ^= 1 }, "find out who is between"},
 		"version 1":     {testKeys, func(b []byte) { b[0] = 1 }, "update the older one"},
 	} {

@@ -302,7 +302,7 @@ func refusalKind(err error) (next string, kind error) {
 		{ErrForeignEpoch, "check that the box is connected to the right centre; if the centre's feed was made anew, " + renew},
 		{ErrWentBack, "check whether the centre was restored from a backup; if its feed is right as it is, " + renew},
 		{ErrForked, "check whether the centre was restored from a backup; if its feed is right as it is, " + renew},
-		{ErrKey, "check that the box is connected to the right centre; gateline ops stats shows the key of its feed, [feed] keys of the box must hold the one that signed entry 1"},
+		{ErrKey, "check that the box is connected to the right centre, whose feed key gateline ops stats shows; gateline check compares [feed] keys, which must hold the one that signed entry 1, with those the box has followed"},
 		{ErrRetired, "check whether the centre was restored from a backup with an old key file; if it was not, somebody has that key: see docs/OPERATIONS.md"},
 		{ErrSignature, "somebody else writes to this box, or changes what the centre sends: find out who is between the two"},
 		{ErrTimeBack, "check the centre's feed and the clock of its publisher"},
