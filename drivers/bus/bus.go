@@ -33,18 +33,23 @@ const (
 	// answers come, and come damaged, is there, and has more.
 	patience        = 4
 	patienceDamaged = 16
+	// urgentPatience is for how long a device that does not answer may hold up
+	// the others because something urgent waits for it; then it takes its turn.
+	urgentPatience = 50 * time.Millisecond
 	// stallEvery spaces the waits for silent devices.
 	stallEvery = time.Second
 	// probeFirst and probeMost bound the pause before an offline device is
 	// tried again; it doubles between them.
 	probeFirst = time.Second
 	probeMost  = 30 * time.Second
-	// A device that has never answered is given shortProbe, ten times what
-	// readers usually take, and the whole allowance with the second of so many
-	// probes: it may be a slow one. After forgetAfter the same holds for one
-	// that answered once: it may have been replaced.
-	shortProbe     = 30 * time.Millisecond
-	fullProbeEvery = 2
+	// A device that has never answered is given shortProbe, five times what
+	// readers usually take, and the line goes on without it. Where something is
+	// heard then that nobody was asked for, it may be a slow one, and its next
+	// probe is given the whole allowance; every so many probes are in any case.
+	// After forgetAfter the same holds for one that answered once: it may have
+	// been replaced.
+	shortProbe     = 15 * time.Millisecond
+	fullProbeEvery = 16
 	forgetAfter    = 5 * time.Minute
 	// A device that had something to say is asked half as often again, a share
 	// of 1/activeShare, from activeAfter on, when its next rider can have come, for activeFor.
@@ -78,7 +83,8 @@ type device struct {
 	held  bool
 	until time.Time // held until
 
-	misses  int // waits in a row that came to nothing
+	late    bool // it may have answered after its time
+	misses  int  // waits in a row that came to nothing
 	damaged int // of those, waits for an answer that was damaged
 	offline bool
 	pause   time.Duration // before the next probe
@@ -154,7 +160,7 @@ func (b *Bus) Next(now time.Time) (i int, wake time.Time) {
 			}
 			continue
 		}
-		if d.urgent {
+		if d.urgent && (d.misses == 0 || time.Duration(d.misses)*b.Timeout(i) <= urgentPatience) {
 			urgent.offer(i, now.Sub(d.since))
 		}
 		wait := time.Duration(float64(now.Sub(d.asked)) * d.weight)
@@ -218,12 +224,12 @@ func (d *device) silent() bool {
 // Timeout returns how long after the last byte of a question the first byte of
 // the answer may take to come: what the device took at most in its last answers
 // and half as much again, and a margin; twice that once it has missed a turn.
-// One that has never answered is given less than the whole allowance, so that
-// it costs the others little, and all of it now and then.
+// One that has never answered is given much less than the whole allowance, so
+// that it costs the others little, unless it may be slow.
 func (b *Bus) Timeout(i int) time.Duration {
 	d := &b.devices[i]
 	switch {
-	case d.n == 0 && d.misses%fullProbeEvery == 1:
+	case d.n == 0 && (d.late || d.misses%fullProbeEvery == fullProbeEvery-1):
 		return MaxTimeout
 	case d.n == 0:
 		return shortProbe
@@ -239,6 +245,19 @@ func (b *Bus) Timeout(i int) time.Duration {
 	return min(limit, MaxTimeout)
 }
 
+// Late notes that device i answered when its time was over.
+func (b *Bus) Late(i int) { b.devices[i].late = true }
+
+// Stray notes that something was heard that is nobody's answer. It may be that of
+// a device which was not waited for long enough.
+func (b *Bus) Stray(now time.Time) {
+	for i := range b.devices {
+		if d := &b.devices[i]; d.n == 0 && d.misses > 0 && now.Sub(d.asked) < MaxTimeout {
+			d.late = true
+		}
+	}
+}
+
 // Answered notes a good answer of device i. took is the time from the last
 // byte of the question to the first of the answer; event says that the device
 // had something to say, more that its turn is not over, because it is to be told
@@ -249,7 +268,7 @@ func (b *Bus) Answered(i int, now time.Time, took time.Duration, event, more boo
 	if !more {
 		d.asked = now
 	}
-	d.misses, d.damaged, d.offline, d.pause = 0, 0, false, 0
+	d.misses, d.damaged, d.late, d.offline, d.pause = 0, 0, false, false, 0
 	if event {
 		d.active = now
 	}
@@ -268,7 +287,7 @@ func (b *Bus) Answered(i int, now time.Time, took time.Duration, event, more boo
 // each silence.
 func (b *Bus) Missed(i int, now time.Time, damaged bool) (offline bool) {
 	d := &b.devices[i]
-	d.asked = now
+	d.asked, d.late = now, false
 	if d.started.IsZero() {
 		d.started = now // the first time since Reset
 	}

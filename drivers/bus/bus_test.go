@@ -91,6 +91,28 @@ func TestTurnGoesOn(t *testing.T) {
 	}
 }
 
+// Something urgent for a device that does not answer holds the others up for a
+// moment only, the shorter the longer the device takes.
+func TestUrgentForASilentDevice(t *testing.T) {
+	for _, c := range []struct {
+		takes time.Duration
+		most  int // attempts in a row
+	}{{ms, 4}, {150 * ms, 1}} {
+		l := newLine(115200, ms, ms, c.takes)
+		l.Late(2) // a slow one is found
+		l.until(start.Add(20 * time.Second))
+		l.takes[2] = 0
+		l.SetUrgent(2, true, l.now)
+		begin, attempts := l.now, 0
+		for l.turn() == 2 {
+			attempts++
+		}
+		if attempts == 0 || attempts > c.most || l.now.Sub(begin) > MaxTimeout+urgentPatience {
+			t.Errorf("a device that took %v: %d attempts in a row, %v", c.takes, attempts, l.now.Sub(begin))
+		}
+	}
+}
+
 func TestActiveIsAskedMoreOften(t *testing.T) {
 	l := newLine(115200, ms, ms, ms, ms)
 	l.until(start.Add(time.Second))
@@ -177,8 +199,19 @@ func TestTimeoutFollowsTheDevice(t *testing.T) {
 		t.Error("an unknown device costs the others more than a short probe")
 	}
 	b.Missed(0, start, false)
-	if b.Timeout(0) != MaxTimeout {
-		t.Error("a device that did not answer a short probe is not given the whole allowance")
+	b.Stray(start.Add(time.Second))
+	if b.Timeout(0) != shortProbe {
+		t.Error("what was heard long after a probe is taken for the answer to it")
+	}
+	for _, heard := range []func(){func() { b.Stray(start.Add(100 * ms)) }, func() { b.Late(0) }} {
+		heard()
+		if b.Timeout(0) != MaxTimeout {
+			t.Error("a device that may have answered late is not given the whole allowance")
+		}
+		b.Missed(0, start, false)
+		if b.Timeout(0) != shortProbe {
+			t.Error("it did not answer, and is given the whole allowance again")
+		}
 	}
 	for range 10 {
 		b.Answered(0, start, 3*ms, false, false)

@@ -204,7 +204,7 @@ func (c *CP) receive(now time.Time, in []byte) {
 	}
 	for {
 		raw, rest, noise := c.scan.Next(in)
-		c.count(noise)
+		c.count(now, noise)
 		if in = rest; raw == nil {
 			return
 		}
@@ -236,9 +236,10 @@ func (c *CP) echo(now time.Time, more int) {
 	c.deadline = now.Add(c.bus.Timeout(c.asked))
 }
 
-func (c *CP) count(n Noise) {
+func (c *CP) count(now time.Time, n Noise) {
 	if n.Skipped > 0 || n.Damaged > 0 {
 		c.cfg.Counters.Noise.Add(1)
+		c.bus.Stray(now)
 	}
 }
 
@@ -251,6 +252,7 @@ func (c *CP) stranger(f *Frame) {
 		return
 	}
 	c.cfg.Counters.Late.Add(1)
+	c.bus.Late(i)
 	c.doubles.again(i)
 	c.noteDoubles()
 }
@@ -310,7 +312,7 @@ func (c *CP) expire(now time.Time) {
 	gate := c.links[i].gate
 	c.scan.Gap()
 	_, _, noise := c.scan.Next(nil)
-	c.count(noise)
+	c.count(now, noise)
 	damaged := !c.firstByte.IsZero()
 	if !damaged {
 		gate.Counters.Missed.Add(1)

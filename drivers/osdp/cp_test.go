@@ -162,3 +162,19 @@ func TestReadersAfterReset(t *testing.T) {
 		t.Errorf("%d of 32 readers are online", n)
 	}
 }
+
+// A slow reader is found by its late answer, although nobody is made to wait for
+// one that may not be there.
+func TestSlowReaderIsFound(t *testing.T) {
+	b := newSimBus(t, 15, 8, 115200, true, time.Millisecond)
+	b.slow = map[int]time.Duration{3: 150 * time.Millisecond}
+	b.until(simStart.Add(10 * time.Second))
+	if n := b.online(); n != 8 {
+		t.Errorf("%d of 8 readers are online", n)
+	}
+	b.present(3, b.now.Add(100*time.Millisecond), someCard)
+	b.until(b.now.Add(3 * time.Second))
+	if b.taps != 1 || len(b.tapped) != 0 {
+		t.Errorf("%d taps, %d wait", b.taps, len(b.tapped))
+	}
+}

@@ -39,6 +39,10 @@ const (
 	// little, so that the readers of a line do not come all at once.
 	sessionLife   = 24 * time.Hour
 	sessionSpread = time.Minute
+	// answerLife is for how long an answer may be given, whatever its TTL: on a
+	// line that works it takes some tens of milliseconds, and later there may be
+	// somebody else in front of the gate.
+	answerLife = time.Second
 )
 
 // outcome is what a reply means to the line.
@@ -84,7 +88,8 @@ type link struct {
 	orders []pendingCommand
 	urgent bool      // an answer waits whose first order has not been obeyed yet
 	ahead  int       // orders before it that were out already when it came
-	until  time.Time // nobody may act on that answer afterwards
+	until  time.Time // that answer is not given any more afterwards
+	same   time.Time // until then the same read again gets the same answer
 
 	served time.Time // its last good reply in service
 	// draining: what it reads now may be from before it was heard again.
@@ -264,7 +269,7 @@ func (l *link) answer(now time.Time, tap gateway.Tap, a gateway.Answer) {
 		return
 	}
 	l.lastTap, l.lastAnswer, l.resynced = tap, a, false
-	l.until = now.Add(a.TTL)
+	l.until, l.same = now.Add(min(a.TTL, answerLife)), now.Add(a.TTL)
 	// An order that is out already stays where it is: its reply belongs to it.
 	keep := 0
 	if l.wait && l.order {
@@ -277,7 +282,7 @@ func (l *link) answer(now time.Time, tap gateway.Tap, a gateway.Answer) {
 // repeats reports whether a read is the last one once more: the reader does not
 // know that it has arrived (IMP-24).
 func (l *link) repeats(now time.Time, c gateway.Credential) bool {
-	return l.resynced && c.Readable() && c == l.lastTap.Credential && now.Before(l.until)
+	return l.resynced && c.Readable() && c == l.lastTap.Credential && now.Before(l.same)
 }
 
 // take handles a frame from the reader's address. raw is the whole frame.

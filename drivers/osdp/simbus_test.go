@@ -21,9 +21,10 @@ type simBus struct {
 	cp       *CP
 	pds      []*PD
 	dead     map[int]bool
-	turn     time.Duration // the readers' turnaround
-	software time.Duration // the box's and its host's part of each exchange
-	errors   float64       // rate of damaged bits
+	turn     time.Duration         // the readers' turnaround
+	slow     map[int]time.Duration // of readers that differ
+	software time.Duration         // the box's and its host's part of each exchange
+	errors   float64               // rate of damaged bits
 	// nextError is how many bits are good until the next one that is not.
 	nextError, damaged, exchanges int
 	echo                          bool // the box's adapter hears itself
@@ -166,11 +167,16 @@ func (b *simBus) exchange(send []byte, deadline time.Time) {
 	b.now = arrived
 	b.happen()
 	var reply []byte
+	turn := b.turn
 	for i, pd := range b.pds {
 		if b.dead[i] {
 			continue
 		}
-		reply = b.collide(reply, pd.Step(arrived, heard))
+		said := pd.Step(arrived, heard)
+		if t, ok := b.slow[i]; ok && len(said) > 0 {
+			turn = t
+		}
+		reply = b.collide(reply, said)
 		for _, s := range pd.Shown() {
 			b.shown(uint8(i), s)
 		}
@@ -188,7 +194,7 @@ func (b *simBus) exchange(send []byte, deadline time.Time) {
 	if b.echo {
 		b.step(send)
 	}
-	begin := arrived.Add(max(b.turn, 2*b.char))
+	begin := arrived.Add(max(turn, 2*b.char))
 	if deadline = b.cp.deadline; begin.After(deadline) { // what came meanwhile may have changed it
 		b.now = deadline
 		b.step(nil) // given up before it began
