@@ -85,7 +85,7 @@ type device struct {
 
 	late    bool // it may have answered after its time
 	misses  int  // waits in a row that came to nothing
-	damaged int // of those, waits for an answer that was damaged
+	damaged int  // of those, waits for an answer that was damaged
 	offline bool
 	pause   time.Duration // before the next probe
 	notYet  time.Time     // no probe before
