@@ -2,6 +2,7 @@ package replication
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -44,6 +45,9 @@ type BoxConfig struct {
 	Station string
 	// CentreURL is nats-leaf://host:port; without a port, 7422.
 	CentreURL string
+	// Link is what the box is let in by; nil where the centre lets everybody
+	// in that reaches it, which it does on its own machine only.
+	Link *BoxLink
 	// Store is what the feed is applied to.
 	Store Store
 	// Keys are the centre's public keys: the one that signs entry 1 of the
@@ -74,6 +78,15 @@ type BoxConfig struct {
 	WindowBytes int
 	// Now is the box's clock, for measuring pauses only (time.Now).
 	Now func() time.Time
+}
+
+// BoxLink is what a box proves to the centre who it is with, and what it knows
+// the centre by.
+type BoxLink struct {
+	// TLS has the box's certificate and says which centre's is right.
+	TLS *tls.Config
+	// Seed is that of the station's nkey (SU…), a secret.
+	Seed string
 }
 
 func (c *BoxConfig) setDefaults() {
@@ -157,7 +170,7 @@ func OpenBox(cfg BoxConfig) (*Box, error) {
 	b := &Box{cfg: cfg, srvLog: &serverLog{log: cfg.Log, demote: true}}
 	at := cfg.Store.Position()
 	b.stats.position.Store(&at)
-	srv, err := startServer(boxOptions(&cfg, remote), b.srvLog)
+	srv, err := startServer(boxOptions(&cfg, remote), b.srvLog, nil)
 	if err != nil {
 		return nil, fmt.Errorf("open the box's link to the centre: start the embedded server: %w; this is not about the link, report it with the log", err)
 	}
@@ -167,6 +180,23 @@ func OpenBox(cfg BoxConfig) (*Box, error) {
 
 func boxOptions(cfg *BoxConfig, centre *url.URL) *server.Options {
 	off := server.CompressionOpts{Mode: server.CompressionOff}
+	remote := &server.RemoteLeafOpts{
+		URLs:        []*url.URL{centre},
+		Compression: off,
+		// On a slow link the default of 1 s fails for ever.
+		DialTimeout:      handshakeTimeout,
+		FirstInfoTimeout: handshakeTimeout,
+		// Without it a leaf bypasses the configured address.
+		IgnoreDiscoveredServers: true,
+	}
+	if link := cfg.Link; link != nil {
+		remote.TLS, remote.TLSConfig, remote.Nkey = true, link.TLS.Clone(), link.Seed
+		remote.TLSHandshakeFirst, remote.TLSTimeout = true, handshakeTimeout.Seconds()
+	} else {
+		named := *centre
+		named.User = url.User(userBox) // no secret
+		remote.URLs = []*url.URL{&named}
+	}
 	return &server.Options{
 		ServerName: "box-" + cfg.Station,
 		NoSigs:     true,
@@ -178,24 +208,9 @@ func boxOptions(cfg *BoxConfig, centre *url.URL) *server.Options {
 		LeafNode: server.LeafNodeOpts{
 			ReconnectInterval: cfg.ReconnectInterval,
 			Compression:       off,
-			Remotes: []*server.RemoteLeafOpts{{
-				URLs:        []*url.URL{named(centre)},
-				Compression: off,
-				// On a slow link the default of 1 s fails for ever.
-				DialTimeout:      5 * time.Second,
-				FirstInfoTimeout: 5 * time.Second,
-				// Without it a leaf bypasses the configured address.
-				IgnoreDiscoveredServers: true,
-			}},
+			Remotes:           []*server.RemoteLeafOpts{remote},
 		},
 	}
-}
-
-// named gives the hub the name under which it lets boxes in; it is no secret.
-func named(centre *url.URL) *url.URL {
-	u := *centre
-	u.User = url.User(userBox)
-	return &u
 }
 
 func parseCentreURL(text string) (*url.URL, error) {

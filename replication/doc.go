@@ -24,11 +24,15 @@ const (
 	SubjectFeed = "gateline.feed"
 	// SubjectLive is the subject every stored entry is republished to.
 	SubjectLive = "gateline.live"
-	// SubjectFetch is the subject of a batched Direct Get on the feed.
-	SubjectFetch = "$JS." + Domain + ".API.DIRECT.GET." + StreamFeed
+	// SubjectFetch is the subject of a batched Direct Get on the feed. It is not
+	// JetStream's own, of which a station is told nothing.
+	SubjectFetch = fetchPrefix + StreamFeed
+	fetchPrefix  = "gateline.fetch."
 	// SubjectOps is the prefix of the subjects on which clients of the hub ask;
 	// they may publish to no other.
 	SubjectOps = "gateline.ops."
+	// subjectServices is where NATS's services are found and listed.
+	subjectServices = "$SRV.>"
 	// InboxPrefix, followed by a station's name, is the prefix of the subjects
 	// on which that station receives what it fetched.
 	InboxPrefix = "gateline.inbox."

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,9 +31,23 @@ type HubConfig struct {
 	// address of the machine.
 	ClientListen string
 	LeafListen   string
+	// Link keeps strangers from LeafListen; nil = whoever reaches the address
+	// may take himself for a box, so it has to be one of loopback.
+	Link *HubLink
 	// Log gets the server's warnings and errors; nil = slog.Default().
 	Log *slog.Logger
 }
+
+// HubLink says whom a hub lets in as a box.
+type HubLink struct {
+	// TLS has the hub's certificate and demands one of the box.
+	TLS *tls.Config
+	// Stations are those that may connect, each with its key.
+	Stations []StationKey
+}
+
+// ErrOpenLink reports that a hub would let everybody in from other machines.
+var ErrOpenLink = errors.New("leaf nodes would come from other machines, and nobody would ask who they are")
 
 // Hub is the centre's end: an embedded NATS server with JetStream, to which
 // boxes connect as leaf nodes. Everything acknowledged has been synced to disk.
@@ -42,6 +57,7 @@ type Hub struct {
 	clientAddr string
 	leafAddr   string
 	secret     string // of userCentre, for this run only
+	door       *doorkeeper
 
 	closeOnce sync.Once
 	closeErr  error
@@ -54,11 +70,14 @@ func OpenHub(cfg HubConfig) (*Hub, error) {
 		cfg.Log = slog.Default()
 	}
 	secret := rand.Text()
-	opts := hubOptions(&cfg, secret)
+	opts := hubOptions(&cfg)
 	client, clientErr := listenAddress("clients", cfg.ClientListen)
 	leaf, leafErr := listenAddress("leaf nodes", cfg.LeafListen)
 	if err := errors.Join(clientErr, leafErr); err != nil {
 		return nil, fmt.Errorf("open the centre's server: %w", err)
+	}
+	if cfg.Link == nil && leaf.port != 0 && !leaf.loopback() {
+		return nil, fmt.Errorf("open the centre's server: %w: listen on 127.0.0.1, or give the centre a link file and a list of stations (gateline link-key)", ErrOpenLink)
 	}
 	opts.Host, opts.Port, opts.DontListen = client.host, client.port, client.port == 0
 	opts.LeafNode.Host, opts.LeafNode.Port = leaf.host, leaf.port
@@ -67,12 +86,14 @@ func OpenHub(cfg HubConfig) (*Hub, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the centre's server: %w", err)
 	}
-	srv, err := startServer(opts, &serverLog{log: cfg.Log})
+	door := &doorkeeper{secret: secret}
+	opts.CustomClientAuthentication = door
+	srv, err := startServer(opts, &serverLog{log: cfg.Log}, func(srv *server.Server) error { return door.open(srv, cfg.Link) })
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the centre's server in %s (clients %q, leaf nodes %q): %w; check that the directory can be written and the addresses are free",
 			cfg.Dir, cfg.ClientListen, cfg.LeafListen, err), lock.Close())
 	}
-	h := &Hub{srv: srv, lock: lock, secret: secret}
+	h := &Hub{srv: srv, lock: lock, door: door, secret: secret}
 	if client.port != 0 {
 		h.clientAddr = net.JoinHostPort(client.shown(), strconv.Itoa(opts.Port))
 	}
@@ -82,32 +103,11 @@ func OpenHub(cfg HubConfig) (*Hub, error) {
 	return h, nil
 }
 
-// Users of the hub. Until links are authenticated these keep nobody out; they
-// keep everybody to his own subjects, because a stray message in the feed or
-// the ledger could be neither used nor deleted.
-const (
-	userCentre = "centre" // connections inside the process; all subjects
-	userBox    = "box"    // leaf nodes
-	userOps    = "ops"    // clients that give no name
-)
-
-func hubUsers(secret string) []*server.User {
-	allow := func(publish, subscribe []string) *server.Permissions {
-		return &server.Permissions{Publish: &server.SubjectPermission{Allow: publish}, Subscribe: &server.SubjectPermission{Allow: subscribe}}
-	}
-	return []*server.User{
-		{Username: userCentre, Password: secret},
-		{Username: userBox, Permissions: allow([]string{SubjectFetch}, []string{SubjectLive, InboxPrefix + ">"})},
-		{Username: userOps, Permissions: allow([]string{SubjectOps + ">", "$SRV.>"}, []string{"_INBOX.>"})},
-	}
-}
-
-func hubOptions(cfg *HubConfig, secret string) *server.Options {
-	return &server.Options{
-		Users:              hubUsers(secret),
-		NoAuthUser:         userOps,
+func hubOptions(cfg *HubConfig) *server.Options {
+	opts := &server.Options{
 		ServerName:         "gateline-centre",
 		NoSigs:             true,
+		AlwaysEnableNonce:  true,
 		JetStream:          true,
 		JetStreamDomain:    Domain,
 		JetStreamMaxMemory: hubMemory,
@@ -121,6 +121,23 @@ func hubOptions(cfg *HubConfig, secret string) *server.Options {
 			Compression: server.CompressionOpts{Mode: server.CompressionOff},
 		},
 	}
+	if link := cfg.Link; link != nil {
+		opts.LeafNode.TLSConfig = link.TLS.Clone()
+		// Before the handshake neither end says anything.
+		opts.LeafNode.TLSHandshakeFirst = true
+		opts.LeafNode.TLSTimeout = handshakeTimeout.Seconds()
+	}
+	return opts
+}
+
+// SetStations replaces the stations that may connect. One that is not among them
+// any more, or has another key, is disconnected at once. Only for a hub with a
+// Link.
+func (h *Hub) SetStations(stations []StationKey) error {
+	if err := h.door.setStations(stations); err != nil {
+		return fmt.Errorf("change the stations that may connect: %w; those of before still count", err)
+	}
+	return nil
 }
 
 // address is a place to listen in the server's terms: port 0 is none, -1 lets
@@ -136,6 +153,11 @@ func (a address) shown() string {
 		return "127.0.0.1"
 	}
 	return a.host
+}
+
+// loopback reports whether only this machine reaches a.
+func (a address) loopback() bool {
+	return a.host == "localhost" || net.ParseIP(a.host).IsLoopback()
 }
 
 // listenAddress reads host:port and tries it, because the server's own report

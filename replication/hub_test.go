@@ -115,18 +115,18 @@ func TestServerFatalIsError(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = used.Close() }()
-	opts := hubOptions(&HubConfig{Dir: t.TempDir()}, "secret")
+	opts := hubOptions(&HubConfig{Dir: t.TempDir()})
 	opts.Host, opts.Port = "127.0.0.1", used.Addr().(*net.TCPAddr).Port
-	if _, err := startServer(opts, &serverLog{log: slog.New(slog.DiscardHandler)}); err == nil || !strings.Contains(err.Error(), "in use") {
+	if _, err := startServer(opts, &serverLog{log: slog.New(slog.DiscardHandler)}, nil); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("client port in use: %v", err)
 	}
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	opts = hubOptions(&HubConfig{Dir: file}, "secret")
+	opts = hubOptions(&HubConfig{Dir: file})
 	opts.DontListen = true
-	if _, err := startServer(opts, &serverLog{log: slog.New(slog.DiscardHandler)}); err == nil || !strings.Contains(err.Error(), "not a directory") {
+	if _, err := startServer(opts, &serverLog{log: slog.New(slog.DiscardHandler)}, nil); err == nil || !strings.Contains(err.Error(), "not a directory") {
 		t.Errorf("directory is a file: %v", err)
 	}
 }

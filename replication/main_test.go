@@ -194,6 +194,11 @@ func openCentre(t *testing.T, dir, leafListen string) *centre {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newCentre(t, hub)
+}
+
+func newCentre(t *testing.T, hub *Hub) *centre {
+	t.Helper()
 	nc, err := hub.Connect()
 	if err != nil {
 		t.Fatal(err)

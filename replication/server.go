@@ -23,6 +23,9 @@ const (
 	// against minutes with the server's defaults).
 	pingInterval = 10 * time.Second
 	maxPingsOut  = 2
+	// handshakeTimeout bounds each step by which a box connects, also on a slow
+	// link.
+	handshakeTimeout = 5 * time.Second
 )
 
 // serverLog passes what an embedded server logs on to slog: warnings and
@@ -85,14 +88,19 @@ func (l *serverLog) cause() string {
 	return text
 }
 
-// startServer starts an embedded server. Where it fails, nothing is left
-// running.
-func startServer(opts *server.Options, log *serverLog) (*server.Server, error) {
+// startServer starts an embedded server. prepare, if not nil, is called before
+// anybody can connect. Where anything fails, nothing is left running.
+func startServer(opts *server.Options, log *serverLog, prepare func(*server.Server) error) (*server.Server, error) {
 	srv, err := server.NewServer(opts)
 	if err != nil {
 		return nil, err
 	}
 	srv.SetLoggerV2(log, false, false, false)
+	if prepare != nil {
+		if err := prepare(srv); err != nil {
+			return nil, errors.Join(err, stopServer(srv))
+		}
+	}
 	srv.Start()
 	log.mu.Lock()
 	fatal := log.fatal
@@ -102,6 +110,12 @@ func startServer(opts *server.Options, log *serverLog) (*server.Server, error) {
 		err = errors.New(fatal)
 	case !srv.ReadyForConnections(readyTimeout):
 		err = fmt.Errorf("the embedded server was not ready within %v", readyTimeout)
+	case opts.JetStream:
+		// With more accounts than the global one, the server leaves it to us
+		// which has it. This recovers the streams.
+		if err = srv.GlobalAccount().EnableJetStream(nil, nil); err == nil {
+			return srv, nil
+		}
 	default:
 		return srv, nil
 	}
