@@ -27,6 +27,8 @@ type Config struct {
 	// ClientListen is the host:port for NATS clients (port 0 = choose; empty =
 	// none), LeafListen that for boxes.
 	ClientListen, LeafListen string
+	// Link says which boxes may connect; nil = all of this machine.
+	Link *replication.HubLink
 	// TokenKey is the city's key. The same key must be given at every start.
 	TokenKey gateway.TokenKey
 	// FeedKeys are the secrets with which the feed is signed, at least one: the
@@ -113,7 +115,7 @@ func (c *Central) open() error {
 	defer cancel()
 	var err error
 	c.hub, err = replication.OpenHub(replication.HubConfig{
-		Dir: filepath.Join(c.cfg.Dir, "streams"), ClientListen: c.cfg.ClientListen, LeafListen: c.cfg.LeafListen, Log: c.cfg.Log,
+		Dir: filepath.Join(c.cfg.Dir, "streams"), ClientListen: c.cfg.ClientListen, LeafListen: c.cfg.LeafListen, Link: c.cfg.Link, Log: c.cfg.Log,
 	})
 	if err != nil {
 		return err
@@ -215,6 +217,12 @@ func (c *Central) LeafAddr() string { return c.hub.LeafAddr() }
 // Connect returns an in-process connection to the hub, for a Client in the
 // same process. The caller closes it before the centre is closed.
 func (c *Central) Connect(opts ...nats.Option) (*nats.Conn, error) { return c.hub.Connect(opts...) }
+
+// SetStations replaces the boxes that may connect; one that is not among them any
+// more is disconnected. Only where Config.Link was given.
+func (c *Central) SetStations(stations []replication.StationKey) error {
+	return c.hub.SetStations(stations)
+}
 
 // FeedNumber returns the number of the last feed entry.
 func (c *Central) FeedNumber() uint64 { return c.writer.number.Load() }

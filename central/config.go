@@ -9,7 +9,9 @@ import (
 	"strconv"
 
 	"gateline/internal/keyfile"
+	"gateline/internal/linkkey"
 	"gateline/internal/tomlconf"
+	"gateline/replication"
 )
 
 // FileConfig is what the configuration file of a centre says.
@@ -21,9 +23,14 @@ type FileConfig struct {
 	// FeedKeyFile holds the secrets with which the feed is signed.
 	FeedKeyFile string
 	// OpsListen is host:port for NATS clients, BoxesListen that for boxes;
-	// empty = none. Whoever reaches the first may give commands, whoever
-	// reaches the second may read the feed: they belong on a closed network.
+	// empty = none. Whoever reaches the first may give commands: it belongs on
+	// a closed network.
 	OpsListen, BoxesListen string
+	// LinkFile holds what boxes know the centre by (package linkkey); empty =
+	// boxes are asked nothing, and only those of this machine can connect.
+	LinkFile string
+	// StationsFile lists the boxes that may connect; only with LinkFile.
+	StationsFile string
 }
 
 // DefaultFileConfig returns what holds for every key that a file leaves out.
@@ -34,6 +41,7 @@ func DefaultFileConfig() FileConfig {
 		FeedKeyFile:  "/etc/gateline/feed.key",
 		OpsListen:    "127.0.0.1:4222",
 		BoxesListen:  "127.0.0.1:7422",
+		StationsFile: "/etc/gateline/stations",
 	}
 }
 
@@ -74,6 +82,15 @@ func ParseConfig(name string, data []byte, defaults FileConfig) (FileConfig, err
 	if c.BoxesListen != "" && c.BoxesListen == c.OpsListen && !portZero(c.OpsListen) {
 		boxes.Fault("listen", "ops.listen has the same address")
 	}
+	boxes.String("link_file", &c.LinkFile)
+	boxes.String("stations_file", &c.StationsFile)
+	checkPath(boxes, "stations_file", c.StationsFile)
+	switch {
+	case c.LinkFile != "":
+		checkPath(boxes, "link_file", c.LinkFile)
+	case c.BoxesListen != "" && !replication.OnLoopback(c.BoxesListen):
+		boxes.Fault("link_file", "missing: boxes of other machines have to prove who they are, and the centre too; gateline link-key init makes the file")
+	}
 	boxes.End()
 	root.End()
 	return c, doc.Err()
@@ -108,8 +125,38 @@ func portZero(address string) bool {
 func (c FileConfig) Config() (Config, error) {
 	token, tokenErr := keyfile.ReadTokenKey(c.TokenKeyFile)
 	feed, feedErr := keyfile.ReadFeedSecrets(c.FeedKeyFile)
-	if err := errors.Join(tokenErr, feedErr); err != nil {
+	link, linkErr := c.link()
+	if err := errors.Join(tokenErr, feedErr, linkErr); err != nil {
 		return Config{}, err
 	}
-	return Config{Dir: c.Dir, ClientListen: c.OpsListen, LeafListen: c.BoxesListen, TokenKey: token, FeedKeys: feed}, nil
+	return Config{Dir: c.Dir, ClientListen: c.OpsListen, LeafListen: c.BoxesListen, Link: link, TokenKey: token, FeedKeys: feed}, nil
+}
+
+// link reads whom the centre lets in as a box.
+func (c FileConfig) link() (*replication.HubLink, error) {
+	if c.LinkFile == "" || c.BoxesListen == "" {
+		return nil, nil
+	}
+	l, err := linkkey.Read(c.LinkFile)
+	if err == nil && l.Name != linkkey.CentreName {
+		err = fmt.Errorf("link file %s is that of %q, and boxes know the centre as %s; gateline link-key init makes the centre's", c.LinkFile, l.Name, linkkey.CentreName)
+	}
+	stations, stationsErr := c.Stations()
+	if err := errors.Join(err, stationsErr); err != nil {
+		return nil, err
+	}
+	return &replication.HubLink{TLS: l.Server(), Stations: stations}, nil
+}
+
+// Stations reads the list of the boxes that may connect.
+func (c FileConfig) Stations() ([]replication.StationKey, error) {
+	list, err := linkkey.ReadStations(c.StationsFile)
+	if err != nil {
+		return nil, err
+	}
+	stations := make([]replication.StationKey, 0, len(list))
+	for _, s := range list {
+		stations = append(stations, replication.StationKey{Station: s.Name, Key: s.Key})
+	}
+	return stations, nil
 }

@@ -26,7 +26,7 @@ func TestExampleConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spelled := strings.NewReplacer("#key_file", "key_file", "#listen", "listen").Replace(string(text))
+	spelled := strings.NewReplacer("#key_file", "key_file", "#listen", "listen", "#link_file", "link_file", "#stations_file", "stations_file").Replace(string(text))
 	again, err := ParseConfig("spelled out", []byte(spelled), FileConfig{})
 	if err != nil || again != want {
 		t.Errorf("spelled out: %+v, %v", again, err)
@@ -68,8 +68,8 @@ listens = 1
 
 func TestConfigListeners(t *testing.T) {
 	for text, fault := range map[string]string{
-		"ops.listen = \"\"":                                                  "",
-		"ops.listen = \"h:0\"\nboxes.listen = \"h:0\"":                       "",
+		"ops.listen = \"\"": "",
+		"ops.listen = \"localhost:0\"\nboxes.listen = \"localhost:0\"":       "",
 		"ops.listen = \"h:5\"\nboxes.listen = \"h:5\"":                       "central.toml:2: boxes.listen: ops.listen has the same address",
 		"ops.listen = \"127.0.0.1:7422\"":                                    "boxes.listen: ops.listen has the same address",
 		"boxes.listen = \"127.0.0.1:65536\"":                                 "is not host:port",

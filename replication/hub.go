@@ -76,7 +76,7 @@ func OpenHub(cfg HubConfig) (*Hub, error) {
 	if err := errors.Join(clientErr, leafErr); err != nil {
 		return nil, fmt.Errorf("open the centre's server: %w", err)
 	}
-	if cfg.Link == nil && leaf.port != 0 && !leaf.loopback() {
+	if cfg.Link == nil && leaf.port != 0 && !OnLoopback(cfg.LeafListen) {
 		return nil, fmt.Errorf("open the centre's server: %w: listen on 127.0.0.1, or give the centre a link file and a list of stations (gateline link-key)", ErrOpenLink)
 	}
 	opts.Host, opts.Port, opts.DontListen = client.host, client.port, client.port == 0
@@ -155,9 +155,11 @@ func (a address) shown() string {
 	return a.host
 }
 
-// loopback reports whether only this machine reaches a.
-func (a address) loopback() bool {
-	return a.host == "localhost" || net.ParseIP(a.host).IsLoopback()
+// OnLoopback reports whether a listen address, host:port, is reached from this
+// machine only.
+func OnLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback())
 }
 
 // listenAddress reads host:port and tries it, because the server's own report

@@ -130,3 +130,14 @@ func TestServerFatalIsError(t *testing.T) {
 		t.Errorf("directory is a file: %v", err)
 	}
 }
+
+func TestOnLoopback(t *testing.T) {
+	for address, want := range map[string]bool{
+		"127.0.0.1:1": true, "localhost:1": true, "[::1]:1": true, "127.8.0.1:1": true,
+		"0.0.0.0:1": false, ":1": false, "10.0.0.1:1": false, "centre.example:1": false,
+	} {
+		if got := OnLoopback(address); got != want {
+			t.Errorf("%s: %v", address, got)
+		}
+	}
+}

@@ -20,7 +20,7 @@ type unit map[string]map[string][]string
 var knownKeys = map[string][]string{
 	"Unit": {"Description", "Documentation", "After", "Before", "Wants", "Requires", "StartLimitIntervalSec", "StartLimitBurst"},
 	"Service": {
-		"Type", "NotifyAccess", "ExecStart", "Restart", "RestartSec", "TimeoutStartSec", "TimeoutStopSec", "WatchdogSec", "WatchdogSignal",
+		"Type", "NotifyAccess", "ExecStart", "ExecReload", "Restart", "RestartSec", "TimeoutStartSec", "TimeoutStopSec", "WatchdogSec", "WatchdogSignal",
 		"User", "Group", "SupplementaryGroups", "UMask", "Environment",
 		"StateDirectory", "StateDirectoryMode", "RuntimeDirectory", "RuntimeDirectoryMode", "ConfigurationDirectory",
 		"LoadCredential", "LoadCredentialEncrypted",
@@ -66,17 +66,18 @@ var units = map[string]map[string][]string{
 		"Service.SupplementaryGroups": {"dialout"},
 		"Service.PrivateDevices":      nil,
 		"Service.PrivateUsers":        nil,
-		"Service.LoadCredential":      {"token-key:/etc/gateline/token.key"}, // never the secret of the feed
+		"Service.LoadCredential":      {"token-key:/etc/gateline/token.key", "link:/etc/gateline/link.pem"}, // never the secret of the feed
 		"Service.StateDirectory":      {"gateline"},
 		"Service.RuntimeDirectory":    {"gateline"},
 		"Install.WantedBy":            {"multi-user.target"},
 	},
 	"gateline-central.service": {
 		"Service.ExecStart":        {"/usr/local/bin/gateline central --config /etc/gateline/central.toml"},
+		"Service.ExecReload":       {"/bin/kill -HUP $MAINPID"},
 		"Service.User":             {"gateline-central"},
 		"Service.Group":            {"gateline-central"},
 		"Service.PrivateDevices":   {"yes"},
-		"Service.LoadCredential":   {"token-key:/etc/gateline/token.key", "feed-key:/etc/gateline/feed.key"},
+		"Service.LoadCredential":   {"token-key:/etc/gateline/token.key", "feed-key:/etc/gateline/feed.key", "link:/etc/gateline/link.pem"},
 		"Service.StateDirectory":   {"gateline-central"},
 		"Service.RuntimeDirectory": {"gateline-central"},
 		"Install.WantedBy":         {"multi-user.target"},

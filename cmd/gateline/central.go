@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -14,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"gateline/central"
+	"gateline/replication"
 )
 
 const defaultCentralConfig = "/etc/gateline/central.toml"
@@ -25,13 +28,14 @@ func newCentral(env environment) *cobra.Command {
 		Use:   "central",
 		Short: "Run the centre",
 		Long: "Runs the centre: registry, feed for the boxes, and the service that 'gateline ops'\n" +
-			"and any NATS client asks. Nobody is asked who he is yet: keep both listeners on\n" +
-			"a closed network.",
+			"and any NATS client asks. Who gives commands is not asked who he is yet: keep\n" +
+			"that listener on a closed network. SIGHUP makes it read the list of stations again.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			defaults := central.DefaultFileConfig()
 			defaults.TokenKeyFile = env.tokenKeyFile(defaults.TokenKeyFile)
 			defaults.FeedKeyFile = env.feedKeyFile(defaults.FeedKeyFile)
+			defaults.LinkFile = env.linkFile(defaults.LinkFile)
 			file, err := central.LoadConfig(config, defaults)
 			if err != nil {
 				return err
@@ -41,7 +45,7 @@ func newCentral(env environment) *cobra.Command {
 				return err
 			}
 			cfg.Log, cfg.AcceptClock = newLog(cmd.ErrOrStderr()), acceptClock
-			return runCentral(cmd.Context(), cfg)
+			return runCentral(cmd.Context(), cfg, file)
 		},
 	}
 	c.Flags().StringVar(&config, "config", defaultCentralConfig, "configuration file")
@@ -49,12 +53,10 @@ func newCentral(env environment) *cobra.Command {
 	return c
 }
 
-// runCentral runs the centre until ctx is done.
-func runCentral(ctx context.Context, cfg central.Config) error {
-	for _, address := range []string{cfg.ClientListen, cfg.LeafListen} {
-		if address != "" && !onLoopback(address) {
-			cfg.Log.Warn("a listener takes connections from other machines and asks nobody who he is; see that its network is closed", "address", address)
-		}
+// runCentral runs the centre that file describes until ctx is done.
+func runCentral(ctx context.Context, cfg central.Config, file central.FileConfig) error {
+	if cfg.ClientListen != "" && !replication.OnLoopback(cfg.ClientListen) {
+		cfg.Log.Warn("the listener for commands takes connections from other machines and asks nobody who he is; see that its network is closed", "address", cfg.ClientListen)
 	}
 	c, err := central.Open(cfg)
 	if err != nil {
@@ -67,6 +69,7 @@ func runCentral(ctx context.Context, cfg central.Config) error {
 	running, ctx := errgroup.WithContext(ctx)
 	running.Go(func() error { return c.Run(ctx) })
 	running.Go(func() error { return watch(ctx, central.NewClient(conn), cfg.Log) })
+	running.Go(func() error { return reload(ctx, c, file, cfg.Log) })
 	err = running.Wait()
 	conn.Close()
 	err = errors.Join(err, c.Close())
@@ -74,11 +77,32 @@ func runCentral(ctx context.Context, cfg central.Config) error {
 	return err
 }
 
-// onLoopback reports whether a listen address is reached from this machine
-// only.
-func onLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	return err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback())
+// reload reads the list of stations again at each SIGHUP, until ctx is done. A
+// list that cannot be read changes nothing.
+func reload(ctx context.Context, c *central.Central, file central.FileConfig, log *slog.Logger) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hangup:
+		}
+		if file.LinkFile == "" || file.BoxesListen == "" {
+			log.Info("reload: no link file, so there is no list of stations to read")
+			continue
+		}
+		stations, err := file.Stations()
+		if err == nil {
+			err = c.SetStations(stations)
+		}
+		if err != nil {
+			log.Error("reload failed; the stations of before may connect, correct the list and reload again", "error", err)
+			continue
+		}
+		log.Info("list of stations read again", "stations", len(stations))
+	}
 }
 
 // watch tells systemd that the centre is ready, once it answers, and then,

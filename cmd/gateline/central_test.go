@@ -81,17 +81,6 @@ func TestCentralRefusesToStart(t *testing.T) {
 	}
 }
 
-func TestCentralWarnsOfOpenListeners(t *testing.T) {
-	for address, want := range map[string]bool{
-		"127.0.0.1:1": true, "localhost:1": true, "[::1]:1": true, "127.8.0.1:1": true,
-		"0.0.0.0:1": false, ":1": false, "10.0.0.1:1": false, "centre.example:1": false,
-	} {
-		if got := onLoopback(address); got != want {
-			t.Errorf("%s: %v", address, got)
-		}
-	}
-}
-
 // With systemd the key comes from its credentials, and systemd hears that the
 // centre is ready, alive and stopping.
 func TestCentralUnderSystemd(t *testing.T) {

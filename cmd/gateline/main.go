@@ -66,6 +66,9 @@ func (e environment) tokenKeyFile(other string) string { return e.credential("to
 // feedKeyFile is tokenKeyFile for the secrets that sign the feed.
 func (e environment) feedKeyFile(other string) string { return e.credential("feed-key", other) }
 
+// linkFile is tokenKeyFile for what both ends of the link are let in by.
+func (e environment) linkFile(other string) string { return e.credential("link", other) }
+
 func (e environment) credential(name, other string) string {
 	if e.credentials == "" {
 		return other
@@ -110,7 +113,7 @@ func newRoot(env environment) *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return errUsage{err} })
-	root.AddCommand(newStation(env), newSwitch(), newLine(env), newCheck(env), newOSDP(env), newCentral(env), newOps(env), newFeedKey(),
+	root.AddCommand(newStation(env), newSwitch(), newLine(env), newCheck(env), newOSDP(env), newCentral(env), newOps(env), newFeedKey(), newLinkKey(),
 		newSimulate(), newDemo())
 	return root
 }

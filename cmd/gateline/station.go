@@ -34,11 +34,12 @@ func newStation(env environment) *cobra.Command {
 	return c
 }
 
-// loadStation reads the configuration of a box. Where that names no token key,
-// the one that systemd hands over takes the place of the default.
+// loadStation reads the configuration of a box. Where that names no token key or
+// link file, what systemd hands over takes the place of the default.
 func loadStation(path string, env environment) (station.Config, error) {
 	defaults := station.DefaultConfig()
 	defaults.TokenKeyFile = env.tokenKeyFile(defaults.TokenKeyFile)
+	defaults.LinkFile = env.linkFile(defaults.LinkFile)
 	return station.LoadConfig(path, defaults)
 }
 

@@ -104,6 +104,10 @@ func (c *checker) checkKeys() []Finding {
 	}
 	_, err := keyfile.ReadTokenKey(c.cfg.TokenKeyFile)
 	all := []Finding{one("token key", c.cfg.TokenKeyFile, err)}
+	if c.cfg.LinkFile != "" {
+		_, err := readLink(&c.cfg)
+		all = append(all, one("link file", c.cfg.LinkFile, err))
+	}
 	for _, l := range c.cfg.Lines {
 		for _, g := range l.Gates {
 			if g.KeyFile == "" {

@@ -20,6 +20,9 @@ type Config struct {
 	Station string
 	// CentreURL is the centre's leaf listener, nats-leaf://host:port.
 	CentreURL string
+	// LinkFile holds what the centre lets the box in by (package linkkey);
+	// empty = nothing, for a centre on this machine.
+	LinkFile string
 	// CacheDir is the folder of the store.
 	CacheDir string
 	// TokenKeyFile holds the city's token key, 64 hexadecimal digits.
@@ -120,6 +123,8 @@ func ParseConfig(name string, data []byte, defaults Config) (Config, error) {
 	centre := root.Table("centre")
 	centre.String("url", &c.CentreURL)
 	checkURL(centre, c.CentreURL)
+	centre.String("link_file", &c.LinkFile)
+	checkLinkFile(centre, &c)
 	centre.End()
 	cache := root.Table("cache")
 	cache.String("dir", &c.CacheDir)

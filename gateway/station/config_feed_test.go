@@ -22,7 +22,7 @@ func TestConfigFeedKeys(t *testing.T) {
 		`key_file = "/etc/feed.pub"`:                   "box.toml:6: feed.key_file: unknown key",
 		`keys = [` + strings.Repeat(`"a", `, 17) + `]`: "box.toml:6: feed.keys: 17 values, at most 16",
 	} {
-		c, err := ParseConfig("box.toml", []byte("station = \"a\"\n[centre]\nurl = \"nats-leaf://c:1\"\n\n[feed]\n"+feed+
+		c, err := ParseConfig("box.toml", []byte("station = \"a\"\n[centre]\nurl = \"nats-leaf://127.0.0.1:1\"\n\n[feed]\n"+feed+
 			"\n[[line]]\nname = \"n\"\ntcp = \"h:1\"\n[[line.gate]]\nname = \"N1\"\naddress = 1\n"), DefaultConfig())
 		switch {
 		case want == "":

@@ -138,7 +138,7 @@ key_file = "e1.key"
 // What only a line of readers has, and what it cannot have.
 func TestReaderConfigFaults(t *testing.T) {
 	const text = `station = "a"
-centre.url = "nats-leaf://c"
+centre.url = "nats-leaf://127.0.0.1"
 [[line]]
 name = "w"
 device = "/dev/w"
@@ -187,7 +187,7 @@ func defaultsWithKey() Config {
 }
 
 const readerLine = `station = "a"
-centre.url = "nats-leaf://c"
+centre.url = "nats-leaf://127.0.0.1"
 [[line]]
 name = "w"
 device = "/dev/w"
@@ -325,7 +325,7 @@ address = 1
 }
 
 func TestConfigWithoutLines(t *testing.T) {
-	_, err := ParseConfig("box.toml", []byte("station = \"a\"\ncentre.url = \"nats-leaf://c:1\"\n"), DefaultConfig())
+	_, err := ParseConfig("box.toml", []byte("station = \"a\"\ncentre.url = \"nats-leaf://127.0.0.1:1\"\n"), DefaultConfig())
 	if err == nil || !strings.Contains(err.Error(), "line: no line") {
 		t.Errorf("got %v", err)
 	}

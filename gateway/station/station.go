@@ -107,8 +107,12 @@ func Open(ctx context.Context, cfg Config, o Options) (_ *Station, err error) {
 }
 
 func (s *Station) openFeed(onApplied func(gateway.Update)) (err error) {
+	link, err := readLink(&s.cfg)
+	if err != nil {
+		return err
+	}
 	s.feed, err = replication.OpenBox(replication.BoxConfig{
-		Station: s.cfg.Station, CentreURL: s.cfg.CentreURL, Keys: s.cfg.FeedKeys, Store: s.cache, Log: s.log,
+		Station: s.cfg.Station, CentreURL: s.cfg.CentreURL, Link: link, Keys: s.cfg.FeedKeys, Store: s.cache, Log: s.log,
 		OnApplied: func(u gateway.Update) {
 			if u.Schedule != nil {
 				s.schedule.Store(u.Schedule.ForStation(s.cfg.Station))

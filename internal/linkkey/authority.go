@@ -85,10 +85,15 @@ func ReadAuthority(path string) (*Authority, error) {
 			return nil, fmt.Errorf("authority %s: its %s cannot be read; put the file back from its backup", path, block.Type)
 		}
 	}
-	if a.certificate == nil || a.key == nil || !a.certificate.IsCA {
-		return nil, fmt.Errorf("authority %s: it lacks a certificate that may sign others, or the private key; put the file back from its backup", path)
+	if a.certificate == nil || a.key == nil || !a.certificate.IsCA || !samePublic(a.key, a.certificate) {
+		return nil, fmt.Errorf("authority %s: it lacks a certificate that may sign others, or the private key that belongs to it; put the file back from its backup", path)
 	}
 	return a, nil
+}
+
+func samePublic(key crypto.Signer, c *x509.Certificate) bool {
+	public, comparable := key.Public().(interface{ Equal(crypto.PublicKey) bool })
+	return comparable && public.Equal(c.PublicKey)
 }
 
 // PEM returns the authority's file, a secret.

@@ -21,7 +21,8 @@ const MaxStations = 20000
 // part of the nkey (U…) by which he is known.
 type Station struct{ Name, Key string }
 
-const stationsHead = `# Who may connect to the centre: a station and the public part of its key in each
+// StationsHead is what a new list begins with.
+const StationsHead = `# Who may connect to the centre: a station and the public part of its key in each
 # line. gateline link-key writes it; take a line out and reload the centre
 # (systemctl reload gateline-central) to keep a station out.
 `
@@ -120,7 +121,7 @@ func RemoveStation(path, name string) error {
 func edit(path string, change func(lines []string, at int) ([]string, error), name string) error {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		text, err = []byte(stationsHead), nil
+		text, err = []byte(StationsHead), nil
 	}
 	if err == nil {
 		_, err = parseStations(string(text))
