@@ -225,11 +225,12 @@ func (d *device) silent() bool {
 // the answer may take to come: what the device took at most in its last answers
 // and half as much again, and a margin; twice that once it has missed a turn.
 // One that has never answered is given much less than the whole allowance, so
-// that it costs the others little, unless it may be slow.
+// that it costs the others little. One that may have answered after its time is
+// given all of it: it may be slow, or slow with what it was asked.
 func (b *Bus) Timeout(i int) time.Duration {
 	d := &b.devices[i]
 	switch {
-	case d.n == 0 && (d.late || d.misses%fullProbeEvery == fullProbeEvery-1):
+	case d.late || d.n == 0 && d.misses%fullProbeEvery == fullProbeEvery-1:
 		return MaxTimeout
 	case d.n == 0:
 		return shortProbe
@@ -249,10 +250,10 @@ func (b *Bus) Timeout(i int) time.Duration {
 func (b *Bus) Late(i int) { b.devices[i].late = true }
 
 // Stray notes that something was heard that is nobody's answer. It may be that of
-// a device which was not waited for long enough.
+// a silent device which was not waited for long enough.
 func (b *Bus) Stray(now time.Time) {
 	for i := range b.devices {
-		if d := &b.devices[i]; d.n == 0 && d.misses > 0 && now.Sub(d.asked) < MaxTimeout {
+		if d := &b.devices[i]; d.misses > d.damaged && now.Sub(d.asked) < MaxTimeout {
 			d.late = true
 		}
 	}

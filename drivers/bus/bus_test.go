@@ -234,6 +234,14 @@ func TestTimeoutFollowsTheDevice(t *testing.T) {
 	if b.Timeout(0) != 2*quick {
 		t.Errorf("after a miss it is given %v, not twice as long", b.Timeout(0))
 	}
+	// It may take longer for some questions, or from now on.
+	for _, heard := range []func(){func() { b.Stray(start.Add(100 * ms)) }, func() { b.Late(0) }} {
+		heard()
+		if b.Timeout(0) != MaxTimeout {
+			t.Error("a device that answered late, and used to be quick, is not given the whole allowance")
+		}
+		b.Missed(0, start, false)
+	}
 	// It may have been replaced by a slower one.
 	slower := false
 	for i := range 2 * fullProbeEvery {

@@ -178,3 +178,21 @@ func TestSlowReaderIsFound(t *testing.T) {
 		t.Errorf("%d taps, %d wait", b.taps, len(b.tapped))
 	}
 }
+
+// A reader that answers at once as a rule may still take long for what it has to
+// compute or to store.
+func TestReaderTakesLongForSomeCommands(t *testing.T) {
+	for _, long := range []time.Duration{40 * time.Millisecond, 150 * time.Millisecond} {
+		b := newSimBus(t, 16, 4, 115200, true, time.Millisecond)
+		b.think = map[byte]time.Duration{CmdCHLNG: long, CmdSCRYPT: long, CmdOUT: long}
+		b.until(simStart.Add(20 * time.Second))
+		if n := b.online(); n != 4 {
+			t.Errorf("%v: %d of 4 readers are online", long, n)
+		}
+		b.present(3, b.now.Add(100*time.Millisecond), someCard)
+		b.until(b.now.Add(3 * time.Second))
+		if b.taps != 1 || len(b.tapped) != 0 {
+			t.Errorf("%v: %d taps, %d wait", long, b.taps, len(b.tapped))
+		}
+	}
+}

@@ -21,10 +21,11 @@ type simBus struct {
 	cp       *CP
 	pds      []*PD
 	dead     map[int]bool
-	turn     time.Duration         // the readers' turnaround
-	slow     map[int]time.Duration // of readers that differ
-	software time.Duration         // the box's and its host's part of each exchange
-	errors   float64               // rate of damaged bits
+	turn     time.Duration          // the readers' turnaround
+	slow     map[int]time.Duration  // of readers that differ
+	think    map[byte]time.Duration // of commands that take longer, by code
+	software time.Duration          // the box's and its host's part of each exchange
+	errors   float64                // rate of damaged bits
 	// nextError is how many bits are good until the next one that is not.
 	nextError, damaged, exchanges int
 	echo                          bool // the box's adapter hears itself
@@ -175,6 +176,9 @@ func (b *simBus) exchange(send []byte, deadline time.Time) {
 		said := pd.Step(arrived, heard)
 		if t, ok := b.slow[i]; ok && len(said) > 0 {
 			turn = t
+		}
+		if f, err := ParseFrame(send[1:]); err == nil && len(said) > 0 {
+			turn = max(turn, b.think[f.Code])
 		}
 		reply = b.collide(reply, said)
 		for _, s := range pd.Shown() {
