@@ -72,6 +72,7 @@ type CP struct {
 	deadline  time.Time // for the next byte, never before replyBy: what comes may be somebody else's voice
 	firstByte time.Time // when the answer began; zero = not yet
 	free      time.Time // the line may be used from then on
+	stepped   time.Time // the last Step
 	leaving   bool
 	// polls is how many questions there were since something was told, signsEnd
 	// when the signs of the last answer are over and the lane is shown again:
@@ -179,6 +180,12 @@ func (c *CP) Answer(now time.Time, tap gateway.Tap, a gateway.Answer) {
 // Step implements drivers.Session.
 func (c *CP) Step(now time.Time, in []byte) drivers.Output {
 	c.taps = c.taps[:0]
+	if now.Sub(c.stepped) >= MaxReadAge { // the box stood still
+		for _, l := range c.links {
+			l.draining = true
+		}
+	}
+	c.stepped = now
 	if len(in) > 0 {
 		c.receive(now, in)
 	}

@@ -64,13 +64,14 @@ type link struct {
 	gate    *drivers.Gate
 
 	state State
-	sqn   byte   // of the command that is out, or of the last one
-	fresh bool   // the next command starts over at 0
-	out   []byte // the command that is out, as sent; a retry is these bytes
-	code  byte   // its code
-	order bool   // it is orders[0]
-	more  bool   // an order follows in the same turn
-	wait  bool   // it has not been answered yet
+	sqn   byte      // of the command that is out, or of the last one
+	fresh bool      // the next command starts over at 0
+	out   []byte    // the command that is out, as sent; a retry is these bytes
+	code  byte      // its code
+	order bool      // it is orders[0]
+	more  bool      // an order follows in the same turn
+	wait  bool      // it has not been answered yet
+	since time.Time // it was first sent
 
 	missed int // answers in a row that did not come
 
@@ -208,7 +209,7 @@ func (l *link) next(now time.Time) []byte {
 	default:
 		l.command(now, f)
 	}
-	l.out, l.code, l.wait = AppendFrame(l.out[:0], f), f.Code, true
+	l.out, l.code, l.wait, l.since = AppendFrame(l.out[:0], f), f.Code, true, now
 	return l.out
 }
 
@@ -368,6 +369,8 @@ func (l *link) reply(now time.Time, f *Frame) (outcome, *Read) {
 		l.channel, l.opened = channel, now
 		l.online(now)
 	case StateOnline:
+		// A report that was lost again and again is of a read as old.
+		l.draining = l.draining || now.Sub(l.since) >= MaxReadAge
 		l.inService(now)
 		if l.order {
 			l.status(f)
@@ -472,7 +475,8 @@ func (l *link) report(f *Frame) (outcome, *Read) {
 	}
 	switch {
 	case !presented:
-		l.draining = false
+		// With an ACK it has nothing more to say; a status may stand before a read.
+		l.draining = l.draining && f.Code != ReplyACK
 		return outcomeGood, nil
 	case l.draining:
 		l.gate.Counters.Stale.Add(1)

@@ -65,6 +65,7 @@ func TestLateAnswerOpensNothing(t *testing.T) {
 // What a reader read while the box was away is for a rider who is gone.
 func TestReadFromBeforeIsNoTap(t *testing.T) {
 	b := newSimBus(t, 4, 2, 115200, true, time.Millisecond)
+	b.pds[0].Report(b.now, ReplyLSTATR, AppendLocalStatus(nil, LocalStatus{Power: true})) // many say so first
 	b.pds[0].Present(b.now, Read{Bits: 80, Data: someCard})
 	b.pds[0].Present(b.now, Read{Bits: 80, Data: someCard})
 	b.until(simStart.Add(time.Second))
@@ -75,6 +76,37 @@ func TestReadFromBeforeIsNoTap(t *testing.T) {
 	b.until(b.now.Add(2 * time.Second))
 	if b.taps != 1 {
 		t.Errorf("a read in service: %d taps", b.taps)
+	}
+}
+
+// So is a read whose report was lost again and again, and one that waited while
+// the box stood still.
+func TestReadThatIsLateIsNoTap(t *testing.T) {
+	for name, late := range map[string]func(b *simBus){
+		"lost": func(b *simBus) {
+			b.present(1, b.now, someCard)
+			b.mute = map[int]bool{1: true}
+			b.until(b.now.Add(5 * time.Second))
+			b.mute = nil
+		},
+		"the box stands still": func(b *simBus) {
+			b.now = b.now.Add(5 * time.Second)
+			b.pds[1].Present(b.now, Read{Bits: 80, Data: someCard}) // it keeps what it read, however old
+		},
+	} {
+		for _, secure := range []bool{false, true} {
+			b := settled(t, 3, secure)
+			late(b)
+			b.until(b.now.Add(2 * time.Second))
+			if stale := b.cp.cfg.Gates.At(1).Counters.Stale.Load(); b.taps != 0 || stale != 1 {
+				t.Errorf("%s, secure %v: %d taps, %d stale reads", name, secure, b.taps, stale)
+			}
+			b.present(1, b.now, someCard)
+			b.until(b.now.Add(time.Second))
+			if b.taps != 1 {
+				t.Errorf("%s, secure %v: the next read is %d taps", name, secure, b.taps)
+			}
+		}
 	}
 }
 

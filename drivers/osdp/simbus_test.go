@@ -21,6 +21,7 @@ type simBus struct {
 	cp       *CP
 	pds      []*PD
 	dead     map[int]bool
+	mute     map[int]bool           // readers that hear and are not heard
 	turn     time.Duration          // the readers' turnaround
 	slow     map[int]time.Duration  // of readers that differ
 	think    map[byte]time.Duration // of commands that take longer, by code
@@ -180,7 +181,9 @@ func (b *simBus) exchange(send []byte, deadline time.Time) {
 		if f, err := ParseFrame(send[1:]); err == nil && len(said) > 0 {
 			turn = max(turn, b.think[f.Code])
 		}
-		reply = b.collide(reply, said)
+		if !b.mute[i] {
+			reply = b.collide(reply, said)
+		}
 		for _, s := range pd.Shown() {
 			b.shown(uint8(i), s)
 		}
