@@ -205,10 +205,25 @@ func (c *CP) receive(now time.Time, in []byte) {
 		if c.firstByte.IsZero() {
 			c.firstByte = now.Add(-c.bus.Wire(len(in)))
 		}
-		if c.deadline = now.Add(InterByte); c.deadline.Before(c.replyBy) {
-			c.deadline = c.replyBy
-		}
+		c.wait(now.Add(InterByte))
 	}
+	c.frames(now, in)
+}
+
+// wait sets the deadline. Who babbles does not hold the line: it is never after
+// the end of the longest answer.
+func (c *CP) wait(until time.Time) {
+	last := c.replyBy.Add(c.bus.Wire(MaxFrame))
+	switch c.deadline = until; {
+	case until.Before(c.replyBy):
+		c.deadline = c.replyBy
+	case until.After(last):
+		c.deadline = last
+	}
+}
+
+// frames takes what has come to its end.
+func (c *CP) frames(now time.Time, in []byte) {
 	for {
 		raw, rest, noise := c.scan.Next(in)
 		c.count(now, noise)
@@ -240,7 +255,7 @@ func (c *CP) echo(now time.Time, more int) {
 		c.firstByte = now.Add(-c.bus.Wire(more))
 		return
 	}
-	c.deadline = now.Add(c.bus.Timeout(c.asked))
+	c.wait(now.Add(c.bus.Timeout(c.asked)))
 }
 
 func (c *CP) count(now time.Time, n Noise) {
@@ -315,11 +330,12 @@ func (c *CP) tapped(now time.Time, i int, credential gateway.Credential) {
 
 // expire ends the wait for an answer that did not come, or not to its end.
 func (c *CP) expire(now time.Time) {
+	c.scan.Gap()
+	if c.frames(now, nil); c.asked < 0 || now.Before(c.deadline) {
+		return // the answer stood behind noise
+	}
 	i := c.asked
 	gate := c.links[i].gate
-	c.scan.Gap()
-	_, _, noise := c.scan.Next(nil)
-	c.count(now, noise)
 	damaged := !c.firstByte.IsZero()
 	if !damaged {
 		gate.Counters.Missed.Add(1)
