@@ -291,7 +291,9 @@ func (l *link) take(now time.Time, f *Frame, raw []byte) (out outcome, read *Rea
 	if !l.wait {
 		return outcomeNone, nil
 	}
-	if f.Block == 0 && f.Code == ReplyBUSY {
+	// A command that arrived damaged has not been obeyed, and its number is as
+	// doubtful as the rest of it.
+	if f.Block == 0 && f.Code == ReplyBUSY || isNAK(f, NAKCheck) {
 		l.notBefore = now.Add(busyPause)
 		return outcomeBusy, nil
 	}
