@@ -57,6 +57,9 @@ const (
 	activeAfter = 700 * time.Millisecond
 	activeFor   = 2 * time.Second
 	activeShare = 2
+	// longAgo is the most that a device counts as having waited for its turn;
+	// since Reset it has waited for ever.
+	longAgo = time.Hour
 	// turnBytes is what a turn without anything to say has on the line, both ways.
 	turnBytes = 30
 	// smoothing is over how many answers a mean turnaround is taken.
@@ -107,7 +110,7 @@ func New(n, baud int, now time.Time) *Bus {
 	b := &Bus{char: 10 * time.Second / time.Duration(baud), devices: make([]device, n)}
 	for i := range b.devices {
 		b.devices[i].started = now
-		b.devices[i].asked = now.Add(-time.Hour)
+		b.devices[i].asked = now.Add(-longAgo)
 		b.devices[i].weight = 1
 	}
 	return b
@@ -163,7 +166,7 @@ func (b *Bus) Next(now time.Time) (i int, wake time.Time) {
 		if d.urgent && (d.misses == 0 || time.Duration(d.misses)*b.Timeout(i) <= urgentPatience) {
 			urgent.offer(i, now.Sub(d.since))
 		}
-		wait := time.Duration(float64(now.Sub(d.asked)) * d.weight)
+		wait := time.Duration(float64(min(now.Sub(d.asked), longAgo)) * d.weight)
 		if since := now.Sub(d.active); since >= activeAfter && since < activeAfter+activeFor {
 			wait += wait / activeShare
 		}

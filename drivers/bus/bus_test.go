@@ -193,6 +193,18 @@ func TestOfflineIsReportedOnceAndProbedRarely(t *testing.T) {
 	}
 }
 
+// A device that has never answered is asked also after the line was opened anew.
+func TestUnknownDeviceAfterReset(t *testing.T) {
+	l := newLine(115200, 3*ms, 0)
+	l.until(start.Add(time.Minute))
+	l.Reset()
+	l.takes[1] = 3 * ms
+	l.until(l.now.Add(time.Second))
+	if !l.Online(1, l.now) {
+		t.Error("it is never asked")
+	}
+}
+
 func TestTimeoutFollowsTheDevice(t *testing.T) {
 	b := New(1, 9600, start)
 	if b.Timeout(0) != shortProbe {
