@@ -78,8 +78,12 @@ func (m ReadMap) Validate() error {
 			faults = append(faults, fmt.Errorf("rule %d: %w", i+1, err))
 		}
 		for j, other := range m[:i] {
-			if other.Bits == r.Bits && other.Formatted == r.Formatted {
+			switch {
+			case other.Formatted != r.Formatted:
+			case other.Bits == r.Bits:
 				faults = append(faults, fmt.Errorf("rule %d: rule %d takes %d bits already", i+1, j+1, r.Bits))
+			case other.Bits == 0:
+				faults = append(faults, fmt.Errorf("rule %d: rule %d takes every length already; put the rule without bits last", i+1, j+1))
 			}
 		}
 	}

@@ -39,7 +39,7 @@ func TestReadMap(t *testing.T) {
 	for name, bad := range map[string]ReadMap{
 		"none": {}, "short card": {{Bits: 20, As: ReadTUnion}}, "long chip": {{Bits: 80, As: ReadChip}}, "odd ride": {{Bits: 12, As: ReadRide}},
 		"issuer only": {{Bits: 32, As: ReadRide}}, "twice": {{Bits: 80, As: ReadTUnion}, {Bits: 80, As: ReadTUnion}}, "as nothing": {{Bits: 80}},
-		"characters of a chip": {{Bits: 64, As: ReadChip, Formatted: true}},
+		"characters of a chip": {{Bits: 64, As: ReadChip, Formatted: true}}, "never reached": {{As: ReadRide}, {Bits: 80, As: ReadTUnion}},
 	} {
 		if bad.Validate() == nil {
 			t.Errorf("%s: accepted", name)
