@@ -171,7 +171,7 @@ func (c *CP) Reset() {
 // on the line.
 func (c *CP) Answer(now time.Time, tap gateway.Tap, a gateway.Answer) {
 	if i := c.indexOf[tap.Gate]; i >= 0 {
-		c.links[i].answer(now, tap, a)
+		c.links[i].answer(now, tap, a, now.Add(a.TTL))
 		c.bus.SetUrgent(i, c.links[i].urgent, now)
 		c.signsEnd = now.Add(c.cfg.Devices[i].Signals.For + signsRest)
 	}
@@ -316,7 +316,7 @@ func (c *CP) tapped(now time.Time, i int, credential gateway.Credential) {
 	l := c.links[i]
 	if l.repeats(now, credential) {
 		c.cfg.Counters.Repeats.Add(1)
-		l.answer(now, l.lastTap, l.lastAnswer)
+		l.answer(now, l.lastTap, l.lastAnswer, l.same) // its end stays
 		c.bus.SetUrgent(i, l.urgent, now)
 		return
 	}

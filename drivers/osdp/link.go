@@ -264,13 +264,14 @@ func (l *link) expire(now time.Time) {
 	}
 }
 
-// answer orders what tells the reader an answer, before anything else.
-func (l *link) answer(now time.Time, tap gateway.Tap, a gateway.Answer) {
+// answer orders what tells the reader an answer, before anything else. Until end
+// the same read again gets it again.
+func (l *link) answer(now time.Time, tap gateway.Tap, a gateway.Answer, end time.Time) {
 	if l.state != StateOnline {
 		return
 	}
 	l.lastTap, l.lastAnswer, l.resynced = tap, a, false
-	l.until, l.same = now.Add(min(a.TTL, answerLife)), now.Add(a.TTL)
+	l.until, l.same = now.Add(min(end.Sub(now), answerLife)), end
 	// An order that is out already stays where it is: its reply belongs to it.
 	keep := 0
 	if l.wait && l.order {
@@ -371,15 +372,19 @@ func (l *link) reply(now time.Time, f *Frame) (outcome, *Read) {
 		l.channel, l.opened = channel, now
 		l.online(now)
 	case StateOnline:
-		// A report that was lost again and again is of a read as old.
-		l.draining = l.draining || now.Sub(l.since) >= MaxReadAge
 		l.inService(now)
+		// A report that was lost again and again is of a read as old, and so may
+		// be what waits behind it.
+		late := now.Sub(l.since) >= MaxReadAge
+		l.draining = l.draining || late
 		if l.order {
 			l.status(f)
 			l.done(now, true)
 			return outcomeGood, nil
 		}
-		return l.report(f)
+		out, read := l.report(f)
+		l.draining = l.draining || late
+		return out, read
 	}
 	return outcomeGood, nil
 }

@@ -133,6 +133,23 @@ func TestReadIsRepeatedAfterARestart(t *testing.T) {
 	}
 }
 
+// The end of an answer does not move with the reader's repeats: at last somebody
+// else stands there.
+func TestRepeatsHaveAnEnd(t *testing.T) {
+	b := settled(t, 2, true)
+	b.cp.links[1].answer(b.now, gateway.Tap{Gate: 1, Credential: b.cp.cfg.Reads.Credential(Read{Bits: 80, Data: someCard})},
+		gateway.Answer{Verdict: gateway.VerdictPass, Open: true, TTL: 3 * time.Second}, b.now.Add(3*time.Second))
+	for range 2 { // 1.6 s apart, so that the second comes when the answer has ended
+		b.until(b.now.Add(1600 * time.Millisecond))
+		b.cp.links[1].again()
+		b.present(1, b.now, someCard)
+	}
+	b.until(b.now.Add(500 * time.Millisecond))
+	if b.counters.Repeats.Load() != 1 || b.taps != 1 {
+		t.Errorf("%d repeats, %d taps", b.counters.Repeats.Load(), b.taps)
+	}
+}
+
 // A box that is gone is shown by the readers themselves: the lane's light is one
 // that ends unless it is renewed, with the light of a lost box behind it.
 func TestLostBoxShows(t *testing.T) {
