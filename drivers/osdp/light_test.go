@@ -85,6 +85,7 @@ func TestSignalsValidate(t *testing.T) {
 		"auto.text:":      func(s *Signals) { s.Auto.Text = "a\nb" },
 		"pass.beeps: 10 ": func(s *Signals) { s.Pass.Beeps = 10 },
 		"refuse.light:":   func(s *Signals) { s.Refuse.Light = s.Closed.Light },
+		"of pass, manual": func(s *Signals) { s.Pass.Light = s.Refuse.Light },
 		"link_lost.text:": func(s *Signals) { s.LinkLost.Text = "lost" },
 		"closed.beeps:":   func(s *Signals) { s.Closed.Beeps = 99 },
 	} {

@@ -145,8 +145,9 @@ func (s *Signals) Validate() error {
 	if s.LinkLost.Text != "" {
 		fault("link_lost.text", "a reader that has lost the box can show a light by itself and no text: leave it out")
 	}
-	if s.Refuse.Light == s.Manual.Light || s.Refuse.Light == s.Closed.Light || s.Refuse.Light == s.TopUp.Light {
-		fault("refuse.light", "it is also that of manual, topup or closed: nobody may be taken for refused who is not")
+	switch s.Refuse.Light {
+	case s.Pass.Light, s.Manual.Light, s.Closed.Light, s.TopUp.Light:
+		fault("refuse.light", "it is also that of pass, manual, topup or closed: nobody may be taken for refused who is not")
 	}
 	return errors.Join(faults...)
 }

@@ -301,7 +301,7 @@ address = 1
 		`box.toml:18: line[1].show.pass.light: "purple" is not one of off, red,`,
 		"box.toml:19: line[1].show.pass.beeps: 10 is not between 0 and 9",
 		"box.toml:20: line[1].show.pass.text: not at most 32 characters of printable ASCII",
-		"box.toml:22: line[1].show.refuse.light: it is also that of manual, topup or closed",
+		"box.toml:22: line[1].show.refuse.light: it is also that of pass, manual, topup or closed",
 		"box.toml:23: line[1].show.refuse.beeps: not a whole number",
 		"box.toml:25: line[1].show.manual.text: not at most 32 characters",
 		`box.toml:27: line[1].show.open.light: "off blinking" is not one of`,
