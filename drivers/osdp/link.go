@@ -401,7 +401,7 @@ func (l *link) identified(now time.Time) {
 
 func (l *link) online(now time.Time) {
 	l.state = StateOnline
-	l.draining = l.served.IsZero() || now.Sub(l.served) >= MaxReadAge
+	l.draining = l.draining || l.served.IsZero() || now.Sub(l.served) >= MaxReadAge
 }
 
 // inService notes a good reply in service, which is what ends a row of failures.

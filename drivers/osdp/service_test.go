@@ -89,6 +89,18 @@ func TestReadThatIsLateIsNoTap(t *testing.T) {
 			b.until(b.now.Add(5 * time.Second))
 			b.mute = nil
 		},
+		"started over before it has told all": func(b *simBus) {
+			b.dead[1] = true
+			b.until(b.now.Add(20 * time.Second))
+			b.dead[1] = false
+			b.pds[1].PowerCycle(b.now)
+			for !b.cp.links[1].draining || b.cp.links[1].served.Before(b.now.Add(-time.Second)) {
+				b.pds[1].Report(b.now, ReplyLSTATR, AppendLocalStatus(nil, LocalStatus{}))
+				b.until(b.now.Add(time.Millisecond))
+			}
+			b.cp.links[1].again()
+			b.pds[1].Present(b.now, Read{Bits: 80, Data: someCard})
+		},
 		"the box stands still": func(b *simBus) {
 			b.now = b.now.Add(5 * time.Second)
 			b.pds[1].Present(b.now, Read{Bits: 80, Data: someCard}) // it keeps what it read, however old
