@@ -211,9 +211,9 @@ func (c *CP) receive(now time.Time, in []byte) {
 }
 
 // wait sets the deadline. Who babbles does not hold the line: it is never after
-// the end of the longest answer.
+// the end of an answer twice as long as a box has to take that names no size.
 func (c *CP) wait(until time.Time) {
-	last := c.replyBy.Add(c.bus.Wire(MaxFrame))
+	last := c.replyBy.Add(max(bus.MaxTimeout, c.bus.Wire(2*MinRxBuffer)))
 	switch c.deadline = until; {
 	case until.Before(c.replyBy):
 		c.deadline = c.replyBy
