@@ -45,6 +45,10 @@ const (
 	answerLife = time.Second
 )
 
+// maxStatuses is how many reports that are of no read may stand before one that is
+// old: a reader that never comes to an end with them has to serve all the same.
+const maxStatuses = 32
+
 // outcome is what a reply means to the line.
 type outcome uint8
 
@@ -95,6 +99,7 @@ type link struct {
 	served time.Time // its last good reply in service
 	// draining: what it reads now may be from before it was heard again.
 	draining bool
+	statuses int // reports since an ACK that were of no read
 	// known: it has said whether its case is open and its power is well.
 	known bool
 	// The last tap and its answer: a reader that is started over reports a read
@@ -483,7 +488,9 @@ func (l *link) report(f *Frame) (outcome, *Read) {
 	switch {
 	case !presented:
 		// With an ACK it has nothing more to say; a status may stand before a read.
-		l.draining = l.draining && f.Code != ReplyACK
+		if l.statuses++; f.Code == ReplyACK || l.statuses > maxStatuses {
+			l.draining, l.statuses = false, 0
+		}
 		return outcomeGood, nil
 	case l.draining:
 		l.gate.Counters.Stale.Add(1)

@@ -122,6 +122,22 @@ func TestReadThatIsLateIsNoTap(t *testing.T) {
 	}
 }
 
+// A reader that reports its status again and again, and never has nothing to say,
+// is served.
+func TestEndlessStatus(t *testing.T) {
+	b := newSimBus(t, 17, 2, 115200, false, time.Millisecond)
+	b.instead = func(i int, f *Frame) []byte {
+		if i != 1 || f.Code != CmdPOLL {
+			return nil
+		}
+		return AppendFrame(nil, &Frame{Address: 1, Reply: true, SQN: f.SQN, CRC: true, Code: ReplyLSTATR, Data: AppendLocalStatus(nil, LocalStatus{})})
+	}
+	b.until(simStart.Add(time.Second))
+	if b.cp.links[1].draining {
+		t.Error("its reads would never be taps")
+	}
+}
+
 // A reader that is started over after its read has arrived, and before it knows,
 // reports it again: the rider gets the same answer and is not asked about twice
 // (IMP-24).
