@@ -64,6 +64,8 @@ type CP struct {
 	states  []atomic.Uint32
 	scan    Scanner
 	doubles doubles
+	listen  listener
+	noisy   bool // noise was heard since the last question
 
 	asked     int       // index of the reader whose answer is due, -1 = the line is free
 	askedAt   time.Time // first byte of the question
@@ -95,7 +97,7 @@ var (
 func NewCP(cfg CPConfig, now time.Time) (*CP, error) {
 	faults := []error{cfg.Reads.Validate()}
 	n := len(cfg.Devices)
-	c := &CP{cfg: cfg, asked: -1, states: make([]atomic.Uint32, n), doubles: make(doubles, n)}
+	c := &CP{cfg: cfg, asked: -1, states: make([]atomic.Uint32, n), doubles: make(doubles, n), listen: newListener(n)}
 	c.bus = bus.New(n, cfg.Baud, now)
 	lampFor := max(lampLeast, 2*lampShare*time.Duration(n)*(c.bus.Wire(lampBytes)+lampTurn))
 	for i := range c.indexOf {
@@ -161,6 +163,7 @@ func (c *CP) Reset() {
 	c.scan.Reset()
 	c.bus.Reset()
 	c.asked, c.firstByte, c.free = -1, time.Time{}, time.Time{}
+	c.listen.after = -1
 	for i, l := range c.links {
 		l.restart()
 		c.noteState(i)
@@ -261,6 +264,8 @@ func (c *CP) echo(now time.Time, more int) {
 func (c *CP) count(now time.Time, n Noise) {
 	if n.Skipped > 0 || n.Damaged > 0 {
 		c.cfg.Counters.Noise.Add(1)
+		c.listen.disturbed()
+		c.noisy = true
 		c.bus.Stray(now)
 	}
 }
@@ -276,6 +281,19 @@ func (c *CP) stranger(f *Frame) {
 	c.cfg.Counters.Late.Add(1)
 	c.bus.Late(i)
 	c.doubles.again(i)
+	c.listen.disturbed()
+	c.listen.second = c.listen.second || i == c.listen.after
+	c.noteDoubles()
+}
+
+// listened ends a time that the line was quiet to listen for a second answer.
+func (c *CP) listened() {
+	d := &c.doubles[c.listen.after]
+	if d.heard--; c.listen.second {
+		d.heard += 1 + listenHeard
+	}
+	d.heard = min(max(d.heard, 0), listenMax)
+	c.listen.after = -1
 	c.noteDoubles()
 }
 
@@ -299,6 +317,9 @@ func (c *CP) answered(now time.Time, f *Frame, raw []byte) {
 		c.noteDoubles()
 	}
 	c.finish(now)
+	if c.listen.answered(i, c.doubles[i].heard, c.noisy, now) {
+		c.free = now.Add(quiet)
+	}
 	c.noteState(i)
 	l.missed = 0
 	l.gate.MarkHeard(now, l.gateState())
@@ -345,6 +366,7 @@ func (c *CP) expire(now time.Time) {
 	} else {
 		gate.Counters.Damaged.Add(1)
 		c.doubles.damaged(i)
+		c.listen.disturbed()
 		c.noteDoubles()
 	}
 	l := c.links[i]
@@ -389,6 +411,9 @@ func (c *CP) ask(now time.Time) (send []byte, wake time.Time) {
 	if now.Before(c.free) {
 		return nil, c.free
 	}
+	if c.listen.after >= 0 {
+		c.listened()
+	}
 	if c.leaving && c.left(now) {
 		return nil, time.Time{}
 	}
@@ -410,7 +435,7 @@ func (c *CP) ask(now time.Time) (send []byte, wake time.Time) {
 	}
 	c.bus.SetUrgent(i, l.urgent, now)
 	l.gate.Counters.Asked.Add(1)
-	c.asked, c.askedAt = i, now
+	c.asked, c.askedAt, c.noisy = i, now, false
 	c.sentAt = now.Add(c.bus.Wire(len(send)))
 	c.replyBy = c.sentAt.Add(c.bus.Timeout(i))
 	c.deadline = c.replyBy

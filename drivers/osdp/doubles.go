@@ -3,12 +3,16 @@ package osdp
 // doubles finds addresses that two readers have. Both answer at once and damage
 // each other's answer, again and again, or one after the other, so that an
 // answer comes which nobody asked for. Noise on the line damages everybody's.
+// Where one of the two is so slow that it damages others' answers, listener finds it.
 type doubles []double
 
 type double struct {
 	score     int
 	suspected bool
 	lastClean bool // its last question was answered well
+	// heard is from second answers that came when the line was kept quiet for
+	// them; see listener.
+	heard int
 }
 
 const (
@@ -64,6 +68,9 @@ func (d doubles) add(i, n int) {
 // suspect reports whether two readers seem to have the address of i. Where
 // half of a line's readers look like that, it is the line.
 func (d doubles) suspect(i int) bool {
+	if d[i].heard >= listenSure {
+		return true
+	}
 	if !d[i].suspected {
 		return false
 	}
