@@ -370,7 +370,7 @@ func (c *CP) expire(now time.Time) {
 		c.noteDoubles()
 	}
 	l := c.links[i]
-	l.missed++
+	l.unheard()
 	if c.bus.Missed(i, now, damaged) || c.leaving && l.missed > 1 {
 		l.restart()
 		c.bus.SetUrgent(i, false, now)

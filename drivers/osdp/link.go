@@ -39,6 +39,9 @@ const (
 	// little, so that the readers of a line do not come all at once.
 	sessionLife   = 24 * time.Hour
 	sessionSpread = time.Minute
+	// sumEvery is after how many questions without an answer a reader is tried
+	// with the other check.
+	sumEvery = 4
 	// answerLife is for how long an answer may be given, whatever its TTL: on a
 	// line that works it takes some tens of milliseconds, and later there may be
 	// somebody else in front of the gate.
@@ -68,6 +71,7 @@ type link struct {
 	gate    *drivers.Gate
 
 	state State
+	sum   bool      // commands carry the checksum, not the CRC
 	sqn   byte      // of the command that is out, or of the last one
 	fresh bool      // the next command starts over at 0
 	out   []byte    // the command that is out, as sent; a retry is these bytes
@@ -127,6 +131,16 @@ func (l *link) restart() {
 	l.state = StateProbe
 	l.orders, l.urgent, l.ahead = l.orders[:0], false, 0
 	l.caps = DefaultCapabilities()
+}
+
+// unheard notes that the reader did not answer. One in clear may know nothing but
+// the checksum, so it is looked for with both (in Secure Channel there is a CRC).
+func (l *link) unheard() {
+	l.missed++
+	if l.state == StateProbe && l.key == nil && l.missed%sumEvery == 0 {
+		l.restart()
+		l.sum = !l.sum
+	}
 }
 
 // again makes a new session with a reader that is known.
@@ -198,7 +212,7 @@ func (l *link) next(now time.Time) []byte {
 	}
 	l.expire(now)
 	f := &l.frame
-	*f = Frame{Address: l.address, CRC: true}
+	*f = Frame{Address: l.address, CRC: !l.sum}
 	l.advance()
 	f.SQN, l.order = l.sqn, false
 	switch l.state {
@@ -360,6 +374,7 @@ func (l *link) reply(now time.Time, f *Frame) (outcome, *Read) {
 	case StateIdentified:
 		if c, err := ParsePDCAP(f.Data); f.Code == ReplyPDCAP && err == nil {
 			l.caps = c
+			l.sum = l.sum && !c.CRC
 		}
 		l.identified(now)
 	case StateChallenge:

@@ -50,6 +50,7 @@ type Quirks struct {
 	Finish12        bool // RMAC_I under block type 12
 	ClearNAK        bool // NAK in clear within a session
 	OutStatus       bool // OUT is answered with OSTATR
+	SumOnly         bool // a frame with CRC is noise to it
 	PowerReport     bool // LSTATR with power trouble at the first POLL after power-up
 }
 
@@ -190,7 +191,7 @@ func (p *PD) Step(now time.Time, in []byte) (send []byte) {
 // receive handles a frame whose check is right.
 func (p *PD) receive(now time.Time, raw []byte) {
 	f, err := ParseFrame(raw)
-	if f.Reply || f.Address != p.address && f.Address != ConfigAddress {
+	if f.Reply || f.Address != p.address && f.Address != ConfigAddress || f.CRC && p.cfg.Quirks.SumOnly {
 		return
 	}
 	p.lastHeard = now

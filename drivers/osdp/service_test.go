@@ -489,3 +489,29 @@ func TestFormattedRead(t *testing.T) {
 		}
 	}
 }
+
+// A reader that knows the checksum only is found and served, and again after it
+// was away.
+func TestReaderWithoutCRC(t *testing.T) {
+	b := newSimBus(t, 6, 3, 115200, false, time.Millisecond)
+	caps := simCapabilities()
+	caps.CRC = false
+	b.pds[1] = NewPD(PDConfig{Address: 1, Rand: zeroes{b.r}, Capabilities: caps, Quirks: Quirks{SumOnly: true}})
+	for range 2 {
+		b.until(b.now.Add(30 * time.Second))
+		if n := b.online(); n != 3 {
+			t.Fatalf("%d of 3 readers are online", n)
+		}
+		b.present(1, b.now.Add(100*time.Millisecond), someCard)
+		b.until(b.now.Add(time.Second))
+		b.dead[1] = true
+		b.until(b.now.Add(20 * time.Second))
+		b.dead[1] = false
+	}
+	if b.taps != 2 || len(b.tapped) != 0 {
+		t.Errorf("%d taps, %d wait", b.taps, len(b.tapped))
+	}
+	if b.cp.links[0].sum || b.cp.links[2].sum {
+		t.Error("the others are spoken to with the checksum")
+	}
+}
