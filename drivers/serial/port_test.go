@@ -128,7 +128,7 @@ func TestReadDeadline(t *testing.T) {
 func TestWriteDeadlineWhenThePeerDoesNotRead(t *testing.T) {
 	master, slave := newPTY(t)
 	port := openPort(t, slave.Name())
-	if err := port.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+	if err := port.SetWriteDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
 	much := bytes.Repeat([]byte{0x55}, 1<<20)
