@@ -28,6 +28,16 @@ const (
 	// JetStream's own, of which a station is told nothing.
 	SubjectFetch = fetchPrefix + StreamFeed
 	fetchPrefix  = "gateline.fetch."
+	// StreamShards is the stream that holds a snapshot of each shard, the head,
+	// and the entries that announced keys.
+	StreamShards = "SHARDS"
+	// SubjectShards is the prefix of its subjects, which the one writer
+	// publishes to: gateline.shard.000 … fff, gateline.shard.head, and
+	// gateline.shard.key. followed by an entry's number as 16 hexadecimal
+	// digits. Boxes have no part in it.
+	SubjectShards = "gateline.shard."
+	// SubjectFetchShards is the subject of a batched Direct Get on the shards.
+	SubjectFetchShards = fetchPrefix + StreamShards
 	// SubjectOps is the prefix of the subjects on which clients of the hub ask;
 	// they may publish to no other.
 	SubjectOps = "gateline.ops."

@@ -55,9 +55,10 @@ func (d *doorkeeper) open(srv *server.Server, link *HubLink) error {
 	centre := srv.GlobalAccount()
 	faults := []error{centre.AddStreamExport(SubjectLive, nil)}
 	for service, kind := range map[string]server.ServiceRespType{
-		directGetOf(StreamFeed): server.Streamed,
-		SubjectOps + ">":        server.Singleton,
-		subjectServices:         server.Streamed,
+		directGetOf(StreamFeed):   server.Streamed,
+		directGetOf(StreamShards): server.Streamed,
+		SubjectOps + ">":          server.Singleton,
+		subjectServices:           server.Streamed,
 	} {
 		faults = append(faults, centre.AddServiceExportWithResponse(service, kind, nil))
 	}
@@ -88,6 +89,7 @@ func (d *doorkeeper) accountOf(name string) (*server.Account, error) {
 	centre := d.srv.GlobalAccount()
 	return account, errors.Join(
 		account.AddServiceImport(centre, SubjectFetch, directGetOf(StreamFeed)),
+		account.AddServiceImport(centre, SubjectFetchShards, directGetOf(StreamShards)),
 		account.AddStreamImport(centre, SubjectLive, ""))
 }
 
@@ -192,7 +194,7 @@ func signed(opts *server.ClientOpts, nonce []byte) bool {
 
 // boxPermissions is what a box of a station may do.
 func boxPermissions(station string) *server.Permissions {
-	return permissions([]string{SubjectFetch}, []string{SubjectLive, InboxPrefix + station + ".*"})
+	return permissions([]string{SubjectFetch, SubjectFetchShards}, []string{SubjectLive, InboxPrefix + station + ".*"})
 }
 
 func permissions(publish, subscribe []string) *server.Permissions {

@@ -21,8 +21,8 @@ var (
 )
 
 // Entry is one message of the feed: a batch of record changes, a new schedule
-// of policy documents, the next key of the feed, any of these together, or none
-// (a heartbeat).
+// of policy documents, the next key of the feed, the checkpoint of a shard, any of
+// these together, or none (a heartbeat).
 type Entry struct {
 	// Epoch identifies one life of the feed, Number the entry's place in it,
 	// from 1. Publisher.Publish assigns both.
@@ -43,6 +43,9 @@ type Entry struct {
 	// NextKey signs every entry after this one, and the key that signs this one
 	// none; zero = the key stays.
 	NextKey gateway.FeedKey
+	// Checkpoint is the sum of a shard right before this entry; nil = none.
+	// Publisher.Publish assigns it.
+	Checkpoint *gateway.Checkpoint
 }
 
 // Signed is an entry as it stands in the feed. Nothing but Verify says that it
@@ -63,25 +66,28 @@ const entryVersion = 2
 
 // Sections an entry may have, one bit each in its second byte.
 const (
-	sectionChanges  = 1 << 0
-	sectionSchedule = 1 << 1
-	sectionKey      = 1 << 2
-	sectionsKnown   = sectionChanges | sectionSchedule | sectionKey
+	sectionChanges    = 1 << 0
+	sectionSchedule   = 1 << 1
+	sectionKey        = 1 << 2
+	sectionCheckpoint = 1 << 3
+	sectionsKnown     = sectionChanges | sectionSchedule | sectionKey | sectionCheckpoint
 )
 
 const (
 	headerSize = 2 + 4*8 + sha256.Size
 	// trailerSize is that of the signer's id and the signature.
 	trailerSize = 8 + ed25519.SignatureSize
+	// checkpointSize is that of a shard's id, count and hash.
+	checkpointSize = 2 + 4 + sha256.Size
 	// MaxEntrySize is the largest size of an encoded entry in bytes.
-	MaxEntrySize = headerSize + maxChangesSize + 4 + gateway.MaxScheduleSize + ed25519.PublicKeySize + trailerSize
+	MaxEntrySize = headerSize + maxChangesSize + 4 + gateway.MaxScheduleSize + ed25519.PublicKeySize + checkpointSize + trailerSize
 )
 
 // signatureDomain stands before an entry's bytes where they are signed, so that
 // a signature over anything else the key may ever sign is none over an entry.
 const signatureDomain = "gateline feed entry 2\x00"
 
-// signer signs entries with one key.
+// signer signs with one key.
 type signer struct {
 	public gateway.FeedKey
 	id     gateway.FeedKeyID
@@ -103,9 +109,14 @@ func (s *signer) sign(e *Entry) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.seal(b, len(signatureDomain)), nil
+}
+
+// seal appends the id of the key and the signature over all of b, whose first
+// domain bytes only are signed, and returns what follows these.
+func (s *signer) seal(b []byte, domain int) []byte {
 	b = append(b, s.id[:]...)
-	b = append(b, ed25519.Sign(s.key, b)...)
-	return b[len(signatureDomain):], nil
+	return append(b, ed25519.Sign(s.key, b)...)[domain:]
 }
 
 // appendSections appends the entry without its trailer.
@@ -126,7 +137,26 @@ func appendSections(b []byte, e *Entry) ([]byte, error) {
 	if err == nil && e.NextKey != (gateway.FeedKey{}) {
 		b = append(b, e.NextKey[:]...)
 	}
+	if err == nil && e.Checkpoint != nil {
+		b, err = appendCheckpoint(b, e.Checkpoint)
+	}
 	return b, err
+}
+
+func appendCheckpoint(b []byte, c *gateway.Checkpoint) ([]byte, error) {
+	if err := checkCheckpoint(c); err != nil {
+		return b, err
+	}
+	b = binary.LittleEndian.AppendUint16(b, uint16(c.Shard))
+	b = binary.LittleEndian.AppendUint32(b, c.Sum.Records)
+	return append(b, c.Sum.Hash[:]...), nil
+}
+
+func checkCheckpoint(c *gateway.Checkpoint) error {
+	if c.Shard >= gateway.Shards || c.Sum.Records > gateway.MaxShardRecords {
+		return fmt.Errorf("%w: checkpoint of shard %d with %d records, not below %d and at most %d", ErrEntry, c.Shard, c.Sum.Records, gateway.Shards, gateway.MaxShardRecords)
+	}
+	return nil
 }
 
 func (e *Entry) checkHeader() error {
@@ -149,6 +179,9 @@ func (e *Entry) sections() byte {
 	}
 	if e.NextKey != (gateway.FeedKey{}) {
 		sections |= sectionKey
+	}
+	if e.Checkpoint != nil {
+		sections |= sectionCheckpoint
 	}
 	return sections
 }
@@ -216,6 +249,9 @@ func (e *Entry) readSections(sections byte, b []byte) (err error) {
 	if err == nil && sections&sectionKey != 0 {
 		e.NextKey, b, err = readKey(b)
 	}
+	if err == nil && sections&sectionCheckpoint != 0 {
+		e.Checkpoint, b, err = readCheckpoint(b)
+	}
 	if err == nil && len(b) != 0 {
 		err = fmt.Errorf("%w: %d bytes after the last section", ErrEntry, len(b))
 	}
@@ -264,11 +300,24 @@ func readKey(b []byte) (key gateway.FeedKey, rest []byte, err error) {
 	return key, b[len(key):], nil
 }
 
+func readCheckpoint(b []byte) (*gateway.Checkpoint, []byte, error) {
+	if len(b) < checkpointSize {
+		return nil, nil, fmt.Errorf("%w: cut short before the checkpoint", ErrEntry)
+	}
+	c := &gateway.Checkpoint{Shard: gateway.ShardID(binary.LittleEndian.Uint16(b))}
+	c.Sum = gateway.ShardSum{Records: binary.LittleEndian.Uint32(b[2:]), Hash: gateway.Hash(b[6:checkpointSize])}
+	return c, b[checkpointSize:], checkCheckpoint(c)
+}
+
 // Verify reports whether the entry was signed, byte for byte, with the secret
 // that belongs to key.
-func (s *Signed) Verify(key gateway.FeedKey) bool {
-	end := len(s.bytes) - ed25519.SignatureSize
-	message := make([]byte, 0, len(signatureDomain)+end)
-	message = append(append(message, signatureDomain...), s.bytes[:end]...)
-	return key.Verify(message, s.bytes[end:])
+func (s *Signed) Verify(key gateway.FeedKey) bool { return sealed(s.bytes, signatureDomain, key) }
+
+// sealed reports whether b ends with the signature of its other bytes, after
+// domain, made with the secret that belongs to key.
+func sealed(b []byte, domain string, key gateway.FeedKey) bool {
+	end := len(b) - ed25519.SignatureSize
+	message := make([]byte, 0, len(domain)+end)
+	message = append(append(message, domain...), b[:end]...)
+	return key.Verify(message, b[end:])
 }

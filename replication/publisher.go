@@ -30,6 +30,10 @@ var ErrNoKey = errors.New("the key of the feed is not there")
 // metadataEpoch is the key of the feed's epoch in the stream's metadata.
 const metadataEpoch = "gateline-epoch"
 
+// newEpoch is what to do where a feed cannot be continued.
+const newEpoch = "stop the centre and remove the folders jetstream/$G/streams/" + StreamFeed + " and " + StreamShards +
+	": both are written anew from the ledger, under a new epoch, and boxes load everything again"
+
 // resolveTimeout bounds the question whether an entry whose acknowledgement
 // was lost is in the feed.
 const resolveTimeout = 5 * time.Second
@@ -47,6 +51,12 @@ type PublisherConfig struct {
 	// one. The first signs a new feed; in one that is there, whichever is in
 	// force.
 	Keys []gateway.FeedSecret
+	// MaxAge is how long the feed keeps an entry once every shard has a
+	// snapshot; 0 = for ever. It has to be longer than a cycle in which all
+	// shards are rewritten and the longest cut of a link that is to be made good
+	// by the feed alone, together; a box that was cut off longer loads all
+	// shards. A centre that was off for longer has to begin a new epoch.
+	MaxAge time.Duration
 	// Log is for what an operator acts on; nil = slog.Default().
 	Log *slog.Logger
 }
@@ -57,6 +67,7 @@ type Publisher struct {
 	stream  jetstream.Stream
 	log     *slog.Logger
 	signers []signer
+	maxAge  time.Duration
 
 	mu   sync.Mutex // guards the following, and makes publishing one at a time
 	last Entry      // without Changes and Schedule
@@ -70,6 +81,8 @@ type Publisher struct {
 	unsure []byte
 	// warned is when a clock behind the feed was last reported.
 	warned time.Time
+
+	shards shardWriter
 }
 
 // OpenPublisher opens the stream of the feed, creating it with a new epoch if
@@ -94,31 +107,46 @@ func OpenPublisher(ctx context.Context, js jetstream.JetStream, cfg PublisherCon
 	if err != nil {
 		return nil, fmt.Errorf("open the feed: %w", err)
 	}
-	p := &Publisher{js: js, stream: stream, log: cfg.Log, last: Entry{Epoch: epoch}}
+	p := &Publisher{js: js, stream: stream, log: cfg.Log, maxAge: cfg.MaxAge, last: Entry{Epoch: epoch}}
 	for _, secret := range cfg.Keys {
 		p.signers = append(p.signers, newSigner(secret))
 	}
-	if info.State.LastSeq == 0 {
-		p.signer = &p.signers[0]
-		return p, nil
-	}
-	msg, err := stream.GetMsg(ctx, info.State.LastSeq)
-	if err != nil {
-		return nil, fmt.Errorf("open the feed: read entry %d, the last: %w; check the centre's server", info.State.LastSeq, err)
-	}
-	if err := p.resume(epoch, msg); err != nil {
-		return nil, fmt.Errorf("open the feed: entry %d, the last: %w", msg.Sequence, err)
+	if err := p.open(ctx, max(cfg.Replicas, 1), &info.State); err != nil {
+		return nil, fmt.Errorf("open the feed: %w", err)
 	}
 	return p, nil
 }
 
+// open goes on from what both streams hold.
+func (p *Publisher) open(ctx context.Context, replicas int, feed *jetstream.StreamState) error {
+	p.signer = &p.signers[0]
+	if feed.LastSeq > 0 {
+		last, err := p.stream.GetMsg(ctx, feed.LastSeq)
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			return fmt.Errorf("entry %d, the last, has expired, because the centre was off for longer than the feed keeps entries; %s", feed.LastSeq, newEpoch)
+		case err != nil:
+			return fmt.Errorf("read entry %d, the last: %w; check the centre's server", feed.LastSeq, err)
+		}
+		if err := p.resume(last); err != nil {
+			return fmt.Errorf("entry %d, the last: %w", last.Sequence, err)
+		}
+	}
+	if err := p.openShards(ctx, replicas, feed); err != nil {
+		return err
+	}
+	// The head also tells a publisher that is still there that we are.
+	p.shards.headDue, p.shards.limitDue = true, true
+	return p.storeDue(ctx)
+}
+
 // resume goes on from the last entry of the stream.
-func (p *Publisher) resume(epoch uint64, msg *jetstream.RawStreamMsg) error {
+func (p *Publisher) resume(msg *jetstream.RawStreamMsg) error {
 	last, err := DecodeEntry(msg.Data)
 	switch {
 	case errors.Is(err, ErrVersion):
 		return fmt.Errorf("%w; run the program that wrote it, or stop the centre and remove the stream's folder, jetstream/$G/streams/%s: the feed is then written anew from the ledger, and boxes start anew too", err, StreamFeed)
-	case err == nil && (last.Epoch != epoch || last.Number != msg.Sequence):
+	case err == nil && (last.Epoch != p.last.Epoch || last.Number != msg.Sequence):
 		err = fmt.Errorf("%w: its epoch or number is not that of its place", ErrEntry)
 	}
 	if err != nil {
@@ -136,7 +164,7 @@ func (p *Publisher) resume(epoch uint64, msg *jetstream.RawStreamMsg) error {
 		return fmt.Errorf("%w: %v signs what comes after it; put that key back into the centre's feed key file; where it is lost, docs/OPERATIONS.md says what to do", ErrNoKey, id)
 	}
 	p.signer = next
-	p.settle(&last.Entry, last.Hash)
+	p.settle(&last.Entry, msg.Data)
 	return nil
 }
 
@@ -173,8 +201,8 @@ func openStream(ctx context.Context, js jetstream.JetStream, replicas int) (jets
 	return stream, nil
 }
 
-// feedConfig is the stream of the feed. Nothing in it expires: until shards
-// exist, a new box needs every entry.
+// feedConfig is the stream of the feed. Nothing in it expires at first: until
+// every shard has a snapshot, a new box needs every entry.
 func feedConfig(epoch uint64, replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:        StreamFeed,
@@ -230,7 +258,7 @@ func (p *Publisher) Key() gateway.FeedKey {
 }
 
 // Publish signs e, stores it as the next entry and returns once it is on disk.
-// It sets e.Epoch, e.Number and e.Before. It raises e.Time where the centre's
+// It sets e.Epoch, e.Number, e.Before and e.Checkpoint. It raises e.Time where the centre's
 // clock has not moved on since the last entry, because times grow within an
 // epoch. Once an entry with a NextKey is stored, that key signs.
 //
@@ -244,12 +272,19 @@ func (p *Publisher) Key() gateway.FeedKey {
 func (p *Publisher) Publish(ctx context.Context, e *Entry) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.publishUnsure(ctx); err != nil {
+	err := p.publishUnsure(ctx)
+	if err == nil {
+		err = p.storeDue(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("publish the entry after %d: %w", p.last.Number, err)
 	}
-	e.Epoch, e.Number, e.Before = p.last.Epoch, p.last.Number+1, p.hash
+	e.Epoch, e.Number, e.Before, e.Checkpoint = p.last.Epoch, p.last.Number+1, p.hash, nil
+	if p.shards.checkpointAt == e.Number {
+		e.Checkpoint = p.shards.checkpoint
+	}
 	p.raiseTime(e)
-	err := p.checkNextKey(e)
+	err = p.checkNextKey(e)
 	var b []byte
 	if err == nil {
 		b, err = p.signer.sign(e)
@@ -310,7 +345,7 @@ func (p *Publisher) store(ctx context.Context, b []byte, e *Entry) error {
 	_, err := p.js.Publish(ctx, SubjectFeed, b,
 		jetstream.WithExpectLastSequence(e.Number-1), jetstream.WithExpectStream(StreamFeed))
 	if err == nil {
-		p.settle(e, sha256.Sum256(b))
+		p.settle(e, b)
 		return nil
 	}
 	var refused *jetstream.APIError
@@ -335,7 +370,7 @@ func (p *Publisher) resolve(ctx context.Context, b []byte, e *Entry, cause error
 	msg, err := p.stream.GetMsg(ctx, e.Number)
 	switch {
 	case err == nil && bytes.Equal(msg.Data, b):
-		p.settle(e, sha256.Sum256(b))
+		p.settle(e, b)
 		return nil
 	case err == nil:
 		p.fenced = true
@@ -357,9 +392,10 @@ func (p *Publisher) resolveAbsent(e *Entry, cause error) error {
 	return fmt.Errorf("%w; check the centre's server", cause)
 }
 
-// settle makes e, whose hash is given, the last entry.
-func (p *Publisher) settle(e *Entry, hash gateway.Hash) {
-	p.last, p.hash, p.unsure = *e, hash, nil
+// settle makes e, whose bytes are b, the last entry.
+func (p *Publisher) settle(e *Entry, b []byte) {
+	p.note(e, b)
+	p.last, p.hash, p.unsure = *e, sha256.Sum256(b), nil
 	p.last.Changes, p.last.Schedule = nil, nil
 	if next := p.signerOf(func(s *signer) bool { return s.public == e.NextKey }); next != nil {
 		p.signer = next

@@ -1,0 +1,316 @@
+package replication
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gateline/gateway"
+)
+
+// headEvery is the age in microseconds of the feed's time at which the head is
+// written again. A box takes a new epoch for newer than its own data by it.
+const headEvery = int64(time.Minute / time.Microsecond)
+
+// Subjects of the stream of shards.
+func subjectOfShard(id gateway.ShardID) string {
+	return fmt.Sprintf("%s%03x", SubjectShards, uint16(id))
+}
+func subjectOfKey(number uint64) string { return fmt.Sprintf("%s%016x", subjectKeys, number) }
+
+const (
+	subjectHead = SubjectShards + "head"
+	subjectKeys = SubjectShards + "key."
+)
+
+// shardWriter is what a Publisher knows of the stream of shards, which it alone
+// writes. The Publisher's mutex guards it.
+type shardWriter struct {
+	stream jetstream.Stream
+	// sequence is the stream's last; whoever expects another is fenced.
+	sequence uint64
+	// unsure is a message whose acknowledgement was lost; it is stored once
+	// more before anything else.
+	unsure *shardMessage
+
+	// schedule is the one in force, set by entry scheduleAt.
+	schedule   *gateway.Schedule
+	scheduleAt uint64
+	// complete says that every shard has a snapshot signed with the key in
+	// force; until then written holds those that have.
+	complete bool
+	written  map[gateway.ShardID]struct{}
+	// headTime is the feed's time in the last head.
+	headTime int64
+
+	// What has to be stored before the next entry or snapshot.
+	keyDue   *shardMessage // the entry that announced the key in force
+	headDue  bool
+	limitDue bool // the feed's retention
+
+	// checkpoint belongs into entry checkpointAt, and into no other.
+	checkpoint   *gateway.Checkpoint
+	checkpointAt uint64
+}
+
+type shardMessage struct {
+	subject string
+	data    []byte
+}
+
+// shardsConfig is the stream of the shards: the last message of each subject.
+func shardsConfig(epoch uint64, replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              StreamShards,
+		Description:       "gateline: the records of each shard, rewritten in turn",
+		Subjects:          []string{SubjectShards + ">"},
+		Storage:           jetstream.FileStorage,
+		Discard:           jetstream.DiscardOld,
+		MaxMsgsPerSubject: 1,
+		MaxMsgSize:        MaxSnapshotSize,
+		Replicas:          replicas,
+		DenyDelete:        true,
+		DenyPurge:         true,
+		AllowDirect:       true,
+		Metadata:          map[string]string{metadataEpoch: strconv.FormatUint(epoch, 16)},
+	}
+}
+
+// openShards opens the stream of shards that belongs to the feed, making it
+// where there is none, or where it belongs to a feed of another epoch, and reads
+// what its head says.
+func (p *Publisher) openShards(ctx context.Context, replicas int, feed *jetstream.StreamState) error {
+	p.shards.written = map[gateway.ShardID]struct{}{}
+	want := shardsConfig(p.last.Epoch, replicas)
+	stream, err := p.js.Stream(ctx, StreamShards)
+	if err == nil && stream.CachedInfo().Config.Metadata[metadataEpoch] != want.Metadata[metadataEpoch] {
+		p.log.Info("the shards belong to a feed of another epoch and are made anew", "stream", StreamShards)
+		if err = p.js.DeleteStream(ctx, StreamShards); err == nil {
+			err = jetstream.ErrStreamNotFound
+		}
+	}
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = p.js.CreateStream(ctx, want)
+	}
+	if err != nil {
+		return fmt.Errorf("open stream %s: %w; check the disk of the centre's server", StreamShards, err)
+	}
+	info, err := stream.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("read the state of stream %s: %w; check the centre's server", StreamShards, err)
+	}
+	if c := &info.Config; c.MaxMsgsPerSubject != 1 || !c.AllowDirect || !c.DenyDelete || !c.DenyPurge || c.Storage != jetstream.FileStorage {
+		return fmt.Errorf("stream %s is not one of ours: remove its folder, jetstream/$G/streams/%[1]s, while the centre is stopped", StreamShards)
+	}
+	p.shards.stream, p.shards.sequence = stream, info.State.LastSeq
+	return p.readHead(ctx, feed)
+}
+
+// readHead goes on from the head. Where there is none that is ours, what it said
+// is gathered from the feed again.
+func (p *Publisher) readHead(ctx context.Context, feed *jetstream.StreamState) error {
+	msg, err := p.shards.stream.GetLastMsgForSubject(ctx, subjectHead)
+	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return fmt.Errorf("read the head of the shards: %w; check the centre's server", err)
+	}
+	if err == nil {
+		h, err := DecodeHead(msg.Data)
+		author := p.signerOf(func(s *signer) bool { return s.id == h.Signer })
+		if err == nil && author != nil && h.Verify(author.public) && h.At.Epoch == p.last.Epoch {
+			if h.ScheduleAt > p.shards.scheduleAt { // else the last entry has a newer one
+				p.shards.schedule, p.shards.scheduleAt = h.Schedule, h.ScheduleAt
+			}
+			p.shards.complete = h.Complete && h.Signer == p.signer.id
+			return nil
+		}
+		p.log.Warn("the head of the shards is not ours; it is made anew from the feed", "stream", StreamShards)
+	}
+	return p.gather(ctx, feed)
+}
+
+// gather reads the whole feed for what the stream of shards has to hold: the
+// entries that announce keys, and the schedule.
+func (p *Publisher) gather(ctx context.Context, feed *jetstream.StreamState) error {
+	if feed.LastSeq > 0 && feed.FirstSeq > 1 {
+		return fmt.Errorf("stream %s has lost its head, and the feed no longer begins at entry 1; %s", StreamShards, newEpoch)
+	}
+	for n := uint64(1); n <= feed.LastSeq; n++ {
+		msg, err := p.stream.GetMsg(ctx, n)
+		var e Signed
+		if err == nil {
+			e, err = DecodeEntry(msg.Data)
+		}
+		if err != nil {
+			return fmt.Errorf("gather keys and schedule from the feed: entry %d: %w; check the centre's server", n, err)
+		}
+		p.note(&e.Entry, msg.Data)
+		if p.shards.keyDue == nil {
+			continue
+		}
+		if err := p.put(ctx, p.shards.keyDue); err != nil {
+			return fmt.Errorf("store the announcement of a key: %w", err)
+		}
+		p.shards.keyDue = nil
+	}
+	return nil
+}
+
+// note remembers what an entry, b its bytes, means for the stream of shards.
+func (p *Publisher) note(e *Entry, b []byte) {
+	if e.Schedule != nil {
+		// Not the caller's: that one may change.
+		if s, err := DecodeEntry(b); err == nil {
+			p.shards.schedule, p.shards.scheduleAt, p.shards.headDue = s.Schedule, e.Number, true
+		}
+	}
+	if e.NextKey != (gateway.FeedKey{}) {
+		p.shards.keyDue = &shardMessage{subject: subjectOfKey(e.Number), data: bytes.Clone(b)}
+		// What the key before has signed counts no more.
+		p.shards.headDue, p.shards.complete = true, false
+		clear(p.shards.written)
+	}
+}
+
+// storeDue stores what has to be stored before anything else is: so what a box
+// finds beside a snapshot is never older than that. The announcement of a key
+// goes first, because the head is signed with the key.
+func (p *Publisher) storeDue(ctx context.Context) error {
+	if p.shards.keyDue != nil {
+		if err := p.put(ctx, p.shards.keyDue); err != nil {
+			return fmt.Errorf("store the announcement of a key: %w", err)
+		}
+		p.shards.keyDue = nil
+	}
+	if p.shards.headDue {
+		b, err := p.signer.signHead(&Head{At: p.position(), Schedule: p.shards.schedule, ScheduleAt: p.shards.scheduleAt, Complete: p.shards.complete})
+		if err == nil {
+			err = p.put(ctx, &shardMessage{subject: subjectHead, data: b})
+		}
+		if err != nil {
+			return fmt.Errorf("store the head of the shards: %w", err)
+		}
+		p.shards.headDue, p.shards.headTime = false, p.last.Time
+	}
+	if p.shards.limitDue {
+		if err := p.limitFeed(ctx); err != nil {
+			return fmt.Errorf("set how long the feed keeps entries: %w; check the centre's server", err)
+		}
+		p.shards.limitDue = false
+	}
+	return nil
+}
+
+// limitFeed lets entries expire, once every shard has a snapshot, or no more.
+func (p *Publisher) limitFeed(ctx context.Context) error {
+	c := p.stream.CachedInfo().Config
+	if c.MaxAge == p.maxAge || p.maxAge != 0 && !p.shards.complete {
+		return nil
+	}
+	c.MaxAge = p.maxAge
+	if c.MaxAge != 0 {
+		c.Duplicates = min(c.Duplicates, c.MaxAge) // the server's condition
+	}
+	stream, err := p.js.UpdateStream(ctx, c)
+	if err == nil {
+		p.stream = stream
+	}
+	return err
+}
+
+// position is that of the last entry.
+func (p *Publisher) position() gateway.Position {
+	return gateway.Position{Epoch: p.last.Epoch, Number: p.last.Number, Watermark: p.last.Time, Hash: p.hash}
+}
+
+// PublishShard stores a snapshot of the shard, which holds all its records as
+// they are after the last entry published, and sees to its checkpoint in the next
+// one. s.At is not looked at. A snapshot without its checkpoint, where this
+// process ends between the two, is as good; it is proven a cycle later.
+//
+// The error wraps ErrFenced when another publisher was opened since, and ErrShard
+// when s breaks a rule of gateway.Shard. ctx bounds the call.
+func (p *Publisher) PublishShard(ctx context.Context, s gateway.Shard) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := p.publishUnsure(ctx)
+	if err == nil {
+		p.shards.headDue = p.shards.headDue || p.last.Time-p.shards.headTime >= headEvery
+		err = p.storeDue(ctx)
+	}
+	var b []byte
+	var sum gateway.ShardSum
+	if err == nil {
+		s.At = p.position()
+		b, sum, err = p.signer.signSnapshot(&s, p.shards.scheduleAt)
+	}
+	if err == nil {
+		err = p.put(ctx, &shardMessage{subject: subjectOfShard(s.ID), data: b})
+	}
+	if err != nil {
+		return fmt.Errorf("publish shard %v at entry %d: %w", s.ID, p.last.Number, err)
+	}
+	p.shards.checkpoint, p.shards.checkpointAt = &gateway.Checkpoint{Shard: s.ID, Sum: sum}, p.last.Number+1
+	if p.shards.written[s.ID] = struct{}{}; !p.shards.complete && len(p.shards.written) == gateway.Shards {
+		p.shards.complete, p.shards.headDue, p.shards.limitDue = true, true, true
+	}
+	return nil
+}
+
+// ShardsComplete reports whether every shard has a snapshot signed with the key
+// in force. Until then no box can start from shards: the first cycle is to be
+// quick, as is the one after a change of the key.
+func (p *Publisher) ShardsComplete() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.shards.complete
+}
+
+// put stores a message as the next of the stream of shards.
+func (p *Publisher) put(ctx context.Context, m *shardMessage) error {
+	if p.shards.unsure != nil {
+		if err := p.putOnce(ctx, p.shards.unsure); err != nil {
+			return err
+		}
+	}
+	return p.putOnce(ctx, m)
+}
+
+// putOnce publishes m, expecting to be the next. As a publisher stores a head
+// when it is opened, one that was opened before is refused from then on and
+// cannot put an older snapshot in place of a newer one.
+func (p *Publisher) putOnce(ctx context.Context, m *shardMessage) error {
+	if p.fenced {
+		return ErrFenced
+	}
+	_, err := p.js.Publish(ctx, m.subject, m.data,
+		jetstream.WithExpectLastSequence(p.shards.sequence), jetstream.WithExpectStream(StreamShards))
+	var refused *jetstream.APIError
+	switch isAPI := errors.As(err, &refused); {
+	case err == nil:
+		p.shards.sequence++
+		p.shards.unsure = nil
+		return nil
+	case isAPI && !sequenceRefused(refused):
+		return err // the server says that it has not stored it
+	case !isAPI:
+		p.shards.unsure = m
+		return fmt.Errorf("%w; check the centre's server", err)
+	}
+	p.shards.unsure = m
+	msg, err := p.shards.stream.GetMsg(ctx, p.shards.sequence+1)
+	switch {
+	case err == nil && msg.Subject == m.subject && bytes.Equal(msg.Data, m.data):
+		p.shards.sequence++ // it was stored, and its acknowledgement was lost
+		p.shards.unsure = nil
+		return nil
+	case err == nil, errors.Is(err, jetstream.ErrMsgNotFound):
+		p.fenced = true
+		return fmt.Errorf("%w: it writes stream %s too; stop this one, or let it open the feed anew", ErrFenced, StreamShards)
+	}
+	return fmt.Errorf("read what is stored in place of a message: %w; check the centre's server", err)
+}
