@@ -70,7 +70,7 @@ func (r *running) checkFeed() []replication.Signed {
 		if e.Number != uint64(i+1) || e.Epoch != all[0].Epoch {
 			r.t.Fatalf("entry %d has number %d", i+1, e.Number)
 		}
-		if action, err := follower.Step(&e); action != replication.ActionApply {
+		if action, err := follower.Step(&e, false); action != replication.ActionApply {
 			r.t.Fatalf("entry %d: %v, %v", e.Number, action, err)
 		}
 		u := follower.Update(&e)

@@ -34,8 +34,21 @@ type Store interface {
 	Keys() []gateway.KeyTerm
 	// Apply makes an update durable together with its position, all or
 	// nothing, and returns then. It must not keep u.Changes. A Box calls it
-	// again with the same update until it returns nil.
+	// again with the same update until it returns nil. A change of a shard that
+	// is not loaded, or whose mark is of the update's epoch and has at least its
+	// number, is passed over. The first update of an empty store, if it is entry
+	// 1, makes every shard loaded, at number 0.
 	Apply(u gateway.Update) error
+	// Marks returns what the store holds of each of the gateway.Shards shards;
+	// the caller may change the slice.
+	Marks() []gateway.ShardMark
+	// Load replaces whole shards, as gateway.Load says, and is durable when it
+	// returns. It must not keep the records. A Box calls it again with the same
+	// load until it returns nil; each shard is replaced whole or not at all.
+	Load(l gateway.Load) error
+	// Sum returns the sum of a loaded shard as it is stored. Where it returns an
+	// error, the shard counts as damaged and is loaded again.
+	Sum(id gateway.ShardID) (gateway.ShardSum, error)
 }
 
 // BoxConfig configures a Box. What is zero takes the default given with it.
@@ -55,7 +68,8 @@ type BoxConfig struct {
 	Keys []gateway.FeedKey
 	// Log is for what an operator acts on; nil = slog.Default().
 	Log *slog.Logger
-	// OnApplied, if not nil, is called after each Apply, on the goroutine that
+	// OnApplied, if not nil, is called after each Apply, and after each Load that
+	// moved the position, then without Changes. It is called on the goroutine that
 	// applies: the feed waits for it. It must not keep Changes.
 	OnApplied func(gateway.Update)
 
@@ -126,15 +140,32 @@ type Stats struct {
 	Gaps        uint64 // live entries that showed that others are missing
 	Refused     uint64 // entries and answers that do not continue our history
 	Fetches     uint64 // questions for missed entries
-	ApplyErrors uint64 // attempts to apply that failed and were repeated
+	ApplyErrors uint64 // attempts to apply or load that failed and were repeated
+
+	// Loading says that shards are being loaded: ShardsLoaded so far out of
+	// ShardsToLoad. LoadedBytes are those of all snapshots since the start.
+	Loading                    bool
+	ShardsLoaded, ShardsToLoad uint64
+	LoadedBytes                uint64
+	Reloads                    uint64 // loads of all shards into a box that had data
+	// Verified, Mismatches and Repairs count checkpoints that agreed with the
+	// store, those that did not, and the shards mended by loading them again.
+	Verified, Mismatches, Repairs uint64
+	// LastRound is when all shards had agreed since the round before; the zero
+	// Time if that has not been yet.
+	LastRound time.Time
 }
 
 // counters holds Stats for concurrent reading; the follower's goroutine writes.
 type counters struct {
 	position  atomic.Pointer[gateway.Position]
 	lastHeard atomic.Pointer[time.Time]
+	lastRound atomic.Pointer[time.Time]
 
 	applied, repeats, gaps, refused, fetches, applyErrors atomic.Uint64
+
+	loading                                                                         atomic.Bool
+	shardsLoaded, shardsToLoad, loadedBytes, reloads, verified, mismatches, repairs atomic.Uint64
 }
 
 // Box is the box's end of the feed: an embedded NATS server that connects to
@@ -244,6 +275,14 @@ func (b *Box) Stats() Stats {
 		Refused:     b.stats.refused.Load(),
 		Fetches:     b.stats.fetches.Load(),
 		ApplyErrors: b.stats.applyErrors.Load(),
+
+		Loading:      b.stats.loading.Load(),
+		ShardsLoaded: b.stats.shardsLoaded.Load(), ShardsToLoad: b.stats.shardsToLoad.Load(),
+		LoadedBytes: b.stats.loadedBytes.Load(), Reloads: b.stats.reloads.Load(),
+		Verified: b.stats.verified.Load(), Mismatches: b.stats.mismatches.Load(), Repairs: b.stats.repairs.Load(),
+	}
+	if t := b.stats.lastRound.Load(); t != nil {
+		s.LastRound = *t
 	}
 	if t := b.stats.lastHeard.Load(); t != nil {
 		s.LastHeard = *t

@@ -31,7 +31,8 @@ const (
 	statusNoResponders = "503"
 )
 
-// fetch is the one window of missed entries that is being asked for.
+// fetch is the one question that is out: for a window of missed entries, or for
+// what a load needs.
 type fetch struct {
 	prefix   string // of the subjects answers come to
 	serial   uint64
@@ -54,10 +55,7 @@ type directGet struct {
 // that was replaced or restored then shows at once, also where it is silent.
 func (r *runner) startFetch(now time.Time) {
 	f, at := &r.fetch, r.follower.Position().Number
-	f.serial++
-	f.active, f.verify, f.from = true, !r.verified && at > 0, at
-	f.subject = f.prefix + strconv.FormatUint(f.serial, 10)
-	f.deadline = now.Add(r.cfg.FetchTimeout)
+	f.verify, f.from = !r.verified && at > 0, at
 	r.nextPoll = now.Add(r.cfg.PollInterval)
 	request := directGet{Seq: at + 1, Batch: fetchBatch, MaxBytes: r.cfg.WindowBytes}
 	if f.verify {
@@ -65,7 +63,7 @@ func (r *runner) startFetch(now time.Time) {
 	}
 	body, err := json.Marshal(request)
 	if err == nil {
-		err = r.nc.PublishRequest(SubjectFetch, f.subject, body)
+		err = r.question(SubjectFetch, body, now)
 	}
 	if err != nil {
 		r.log.Debug("fetch", "err", err)
@@ -73,6 +71,15 @@ func (r *runner) startFetch(now time.Time) {
 		return
 	}
 	r.stats.fetches.Add(1)
+}
+
+// question sends a request; what was asked before is given up.
+func (r *runner) question(subject string, body []byte, now time.Time) error {
+	f := &r.fetch
+	f.serial++
+	f.active, f.subject = true, f.prefix+strconv.FormatUint(f.serial, 10)
+	f.deadline = now.Add(r.cfg.FetchTimeout)
+	return r.nc.PublishRequest(subject, f.subject, body)
 }
 
 // abandon ends a fetch that came to nothing; the next one has to wait.
@@ -83,6 +90,10 @@ func (r *runner) abandon(now time.Time) {
 
 // noAnswer abandons a fetch that nobody answered.
 func (r *runner) noAnswer(now time.Time) {
+	if r.load.active {
+		r.loadFailed(fmt.Errorf("%w: it does not answer about them", ErrNoShards), now)
+		return
+	}
 	r.abandon(now)
 	if r.unanswered++; r.unanswered == unansweredLimit {
 		r.log.Warn("the centre is connected and does not answer about its feed; it is asked again; check that its publisher and its JetStream run",
@@ -96,6 +107,10 @@ func (r *runner) answer(ctx context.Context, m *nats.Msg) {
 		return // of a fetch that was given up
 	}
 	now := r.cfg.Now()
+	if r.load.active {
+		r.loadAnswer(ctx, m, now)
+		return
+	}
 	switch m.Header.Get(headerStatus) {
 	case statusNoResponders:
 		// From the box's own server: the link is down, or the centre has no
@@ -145,13 +160,13 @@ func (r *runner) fetched(ctx context.Context, m *nats.Msg) {
 	}
 	action := ActionRefuse
 	if err == nil {
-		action, err = r.follower.Step(&e)
-	}
-	if action == ActionGap && last == 0 {
-		// Not a message lost on the way: it is the first of its window.
-		action, err = ActionRefuse, fmt.Errorf("%w: it starts at entry %d, position of this box %d", ErrMissing, e.Number, r.follower.Position().Number)
+		// The first of its window is no message lost on the way.
+		action, err = r.follower.Step(&e, last == 0)
 	}
 	switch action {
+	case ActionLoad:
+		r.leadsNowhere(&e, err)
+		return
 	case ActionRefuse:
 		r.fetch.active = false
 		r.refuse(err)
@@ -171,6 +186,19 @@ func (r *runner) fetched(ctx context.Context, m *nats.Msg) {
 	if e.Number == r.follower.Position().Number {
 		r.verified = true
 		r.recovered()
+	}
+}
+
+// leadsNowhere is where the feed, whose entry e says so, does not lead on from
+// what the box holds: shards do.
+func (r *runner) leadsNowhere(e *Signed, reason error) {
+	l, now := load{reason: reason}, r.cfg.Now()
+	if at := r.follower.Position(); at.Epoch == 0 || e.Epoch == at.Epoch {
+		l.need = e.Number - 1
+	}
+	if !r.startLoad(l, now) {
+		r.abandon(now)
+		r.refuse(reason)
 	}
 }
 

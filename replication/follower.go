@@ -21,6 +21,10 @@ const (
 	// ActionGap: entries before this one are missing; fetch from the box's
 	// position + 1. Whether it is genuine is not known.
 	ActionGap Action = 3
+	// ActionLoad: nothing in the feed leads on from where the box is; if the
+	// shards are genuine (see Accept), they have to be loaded. Whether the entry
+	// is genuine is not known.
+	ActionLoad Action = 4
 )
 
 // String returns the action's name.
@@ -34,6 +38,8 @@ func (a Action) String() string {
 		return "repeat"
 	case ActionGap:
 		return "gap"
+	case ActionLoad:
+		return "load"
 	}
 	return "invalid"
 }
@@ -59,6 +65,10 @@ var (
 	// ErrSignature: the entry was not signed with the key it names, or was
 	// changed since.
 	ErrSignature = errors.New("the signature of the entry is wrong")
+	// ErrOldEpoch: shards are of another life of the feed, and not a newer one.
+	ErrOldEpoch = errors.New("the centre's shards are of another epoch and not newer than what this box holds")
+	// ErrNoShards: the centre has not yet a snapshot of every shard.
+	ErrNoShards = errors.New("the centre has no snapshot of every shard yet")
 )
 
 // Start is what a Follower starts from: what the store says of itself, and the
@@ -97,18 +107,23 @@ func NewFollower(start Start) Follower {
 // Position returns where the box is.
 func (f *Follower) Position() gateway.Position { return f.position }
 
-// Step says what is to be done with s; it changes nothing. An error comes with
-// ActionRefuse and wraps one of the reasons above.
+// Step says what is to be done with s, before which the feed holds no other
+// where oldest is true; it changes nothing. An error comes with ActionRefuse and
+// ActionLoad and wraps one of the reasons above.
 //
 // A box that has never applied an entry adopts the epoch of entry 1, and of no
 // other. The signature is verified where the entry is the next or an earlier
 // one; with a gap before it, nobody can say which key it had to be.
-func (f *Follower) Step(s *Signed) (Action, error) {
+func (f *Follower) Step(s *Signed, oldest bool) (Action, error) {
 	at := f.position
-	if at.Epoch != 0 && s.Epoch != at.Epoch {
-		return ActionRefuse, fmt.Errorf("%w: entry %d", ErrForeignEpoch, s.Number)
-	}
-	if s.Number > at.Number+1 {
+	switch {
+	case at.Epoch != 0 && s.Epoch != at.Epoch && s.Time <= at.Watermark:
+		return ActionRefuse, fmt.Errorf("%w: entry %d, not newer than this box's data", ErrForeignEpoch, s.Number)
+	case at.Epoch != 0 && s.Epoch != at.Epoch:
+		return ActionLoad, fmt.Errorf("%w: entry %d", ErrForeignEpoch, s.Number)
+	case s.Number > at.Number+1 && oldest:
+		return ActionLoad, fmt.Errorf("%w: it starts at entry %d, position of this box %d", ErrMissing, s.Number, at.Number)
+	case s.Number > at.Number+1:
 		return ActionGap, nil
 	}
 	if err := f.authenticate(s); err != nil {
@@ -139,7 +154,7 @@ func (f *Follower) authenticate(s *Signed) error {
 		return err
 	case !s.Verify(key):
 		return fmt.Errorf("%w: key %v", ErrSignature, s.Signer)
-	case s.Number > f.position.Number && s.NextKey != (gateway.FeedKey{}) && f.hadKey(s, key):
+	case s.Number > f.position.Number && s.NextKey != (gateway.FeedKey{}) && !f.announced(s) && f.hadKey(s, key):
 		return fmt.Errorf("%w: it brings back key %v", ErrRetired, s.NextKey.ID())
 	}
 	return nil
@@ -177,16 +192,16 @@ func (f *Follower) keyOf(s *Signed) (gateway.FeedKey, error) {
 	return gateway.FeedKey{}, fmt.Errorf("%w: key %v", ErrKey, s.Signer)
 }
 
+// announced reports whether the box knows of the key that s announces already:
+// shards come with the keys in force when they were made.
+func (f *Follower) announced(s *Signed) bool {
+	return slices.Contains(f.terms, gateway.KeyTerm{Key: s.NextKey, From: s.Number + 1})
+}
+
 // hadKey reports whether the next key that s, signed with key, announces has
 // been in force before. A retired key never comes back.
 func (f *Follower) hadKey(s *Signed, key gateway.FeedKey) bool {
 	return s.NextKey == key || slices.ContainsFunc(f.terms, func(t gateway.KeyTerm) bool { return t.Key == s.NextKey })
-}
-
-// Anchored reports whether one of the keys a feed was followed by is configured.
-// Who takes them all out of the configuration trusts that feed no more.
-func Anchored(terms []gateway.KeyTerm, trusted []gateway.FeedKey) bool {
-	return slices.ContainsFunc(terms, func(t gateway.KeyTerm) bool { return slices.Contains(trusted, t.Key) })
 }
 
 // Asked tells the number of the feed's last entry, as an answer of the centre
@@ -203,12 +218,17 @@ func (f *Follower) Asked(last uint64) {
 // box's position then, that is the next entry, at the latest a heartbeat.
 func (f *Follower) Update(s *Signed) gateway.Update {
 	return gateway.Update{
-		To:       gateway.Position{Epoch: s.Epoch, Number: s.Number, Watermark: s.Time, Hash: s.Hash},
+		To:       positionOf(s),
 		Changes:  s.Changes,
 		Schedule: s.Schedule,
 		Keys:     f.termsAfter(s),
 		Complete: !f.usable && f.asked && s.Number >= f.target,
 	}
+}
+
+// positionOf returns the position at which s is the last entry.
+func positionOf(s *Signed) gateway.Position {
+	return gateway.Position{Epoch: s.Epoch, Number: s.Number, Watermark: s.Time, Hash: s.Hash}
 }
 
 // termsAfter returns the terms once s is applied, nil where they stay.
@@ -220,13 +240,20 @@ func (f *Follower) termsAfter(s *Signed) []gateway.KeyTerm {
 			return nil // Step did not say ActionApply
 		}
 		terms = append(terms, gateway.KeyTerm{Key: key, From: s.Number})
-	} else if s.NextKey == (gateway.FeedKey{}) {
+	} else if s.NextKey == (gateway.FeedKey{}) || f.announced(s) {
 		return nil
 	}
 	if s.NextKey != (gateway.FeedKey{}) {
 		terms = append(terms, gateway.KeyTerm{Key: s.NextKey, From: s.Number + 1})
 	}
 	return terms[max(0, len(terms)-gateway.MaxKeyTerms):]
+}
+
+// Moved tells that loading has brought the store to a place in the feed, with
+// these terms.
+func (f *Follower) Moved(to gateway.Position, terms []gateway.KeyTerm) {
+	f.position, f.terms = to, terms
+	f.asked = false // another feed may be shorter
 }
 
 // Applied tells that the store has applied u.

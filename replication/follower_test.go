@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"gateline/gateway"
@@ -79,7 +80,7 @@ func (h *history) followed(number uint64, trusted ...gateway.FeedKey) Follower {
 
 func (h *history) apply(f *Follower, s *Signed) {
 	h.t.Helper()
-	if action, err := f.Step(s); action != ActionApply {
+	if action, err := f.Step(s, false); action != ActionApply {
 		h.t.Fatalf("entry %d: %v, %v", s.Number, action, err)
 	}
 	u := f.Update(s)
@@ -103,6 +104,10 @@ func TestFollowerStep(t *testing.T) {
 		{"repetition of an old one", 7, h.entries[3], ActionRepeat, nil},
 		{"deletion", 7, h.entries[9], ActionGap, nil},
 		{"deletion of all before the first", 0, h.entries[2], ActionGap, nil},
+		{"oldest of the feed leads on", 7, h.entries[8], ActionApply, nil},
+		{"oldest of the feed is applied", 7, h.entries[6], ActionRepeat, nil},
+		{"oldest of the feed is beyond us", 7, h.entries[9], ActionLoad, ErrMissing},
+		{"oldest of the feed, and we have nothing", 0, h.entries[2], ActionLoad, ErrMissing},
 		{"insertion before the next", 7, h.next(8, func(e *Entry) { e.Before = h.entries[6].Hash }), ActionRefuse, ErrForked},
 		{"insertion of another next", 8, h.next(8, func(e *Entry) { e.Source = 99 }), ActionRefuse, ErrWentBack},
 		{"insertion of a second first", 0, h.next(1, func(e *Entry) { e.Number, e.Before = 2, someHash }), ActionGap, nil},
@@ -126,9 +131,11 @@ func TestFollowerStep(t *testing.T) {
 		{"rollback before the key changed", 7, h.signedBy(1, 7), ActionRefuse, ErrRetired},
 		{"next, not newer", 7, h.next(8, func(e *Entry) { e.Time = 7e6 }), ActionRefuse, ErrTimeBack},
 		{"next, older", 7, h.next(8, func(e *Entry) { e.Time = 1 }), ActionRefuse, ErrTimeBack},
-		{"foreign epoch, next", 7, h.next(8, func(e *Entry) { e.Epoch = 8 }), ActionRefuse, ErrForeignEpoch},
-		{"foreign epoch, ahead", 7, h.next(9, func(e *Entry) { e.Epoch = 8 }), ActionRefuse, ErrForeignEpoch},
-		{"foreign epoch, first", 7, h.next(1, func(e *Entry) { e.Epoch = 8 }), ActionRefuse, ErrForeignEpoch},
+		{"foreign epoch, next", 7, h.next(8, func(e *Entry) { e.Epoch = 8 }), ActionLoad, ErrForeignEpoch},
+		{"foreign epoch, ahead", 7, h.next(9, func(e *Entry) { e.Epoch = 8 }), ActionLoad, ErrForeignEpoch},
+		{"foreign epoch, first and newer", 7, h.next(1, func(e *Entry) { e.Epoch, e.Time = 8, 8e6 }), ActionLoad, ErrForeignEpoch},
+		{"foreign epoch, as old as we", 7, h.next(8, func(e *Entry) { e.Epoch, e.Time = 8, 7e6 }), ActionRefuse, ErrForeignEpoch},
+		{"foreign epoch, older", 7, h.next(1, func(e *Entry) { e.Epoch = 8 }), ActionRefuse, ErrForeignEpoch},
 		{"key rotation in order, announced", 4, h.entries[5], ActionApply, nil},
 		{"key rotation in order, in force", 5, h.entries[6], ActionApply, nil},
 		{"key rotation ahead of its time", 4, h.signedBy(2, 5), ActionRefuse, ErrKey},
@@ -142,7 +149,8 @@ func TestFollowerStep(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			f := h.followed(test.at)
 			at, terms := f.position, len(f.terms)
-			action, err := f.Step(test.entry)
+			oldest := strings.HasPrefix(test.name, "oldest")
+			action, err := f.Step(test.entry, oldest)
 			if action != test.action || !errors.Is(err, test.err) {
 				t.Errorf("%v, %v; want %v, %v", action, err, test.action, test.err)
 			}
@@ -169,7 +177,7 @@ func (h *history) named(s *Signed, key gateway.FeedKey) *Signed {
 func TestFollowerResequenced(t *testing.T) {
 	h := newHistory(t)
 	f := h.followed(6)
-	if action, _ := f.Step(h.entries[8]); action != ActionGap {
+	if action, _ := f.Step(h.entries[8], false); action != ActionGap {
 		t.Fatal(action)
 	}
 	h.apply(&f, h.entries[7])
@@ -210,7 +218,7 @@ func TestFollowerTrust(t *testing.T) {
 		{"first contact, the later key only", 0, []gateway.FeedKey{two}, ErrKey},
 	} {
 		f := h.followed(test.at, test.trusted...)
-		action, err := f.Step(h.entries[test.at+1])
+		action, err := f.Step(h.entries[test.at+1], false)
 		if !errors.Is(err, test.err) || (err == nil) != (action == ActionApply) {
 			t.Errorf("%s: %v, %v; want %v", test.name, action, err, test.err)
 		}
@@ -229,7 +237,7 @@ func TestFollowerForgetsOldTerms(t *testing.T) {
 			first = s
 		}
 		f.trusted = []gateway.FeedKey{testSecret(key).Public()}
-		if action, err := f.Step(s); action != ActionApply {
+		if action, err := f.Step(s, false); action != ActionApply {
 			t.Fatal(n, action, err)
 		}
 		u := f.Update(s)
@@ -241,7 +249,7 @@ func TestFollowerForgetsOldTerms(t *testing.T) {
 	if f.terms[0].From != 7 || len(f.terms) != gateway.MaxKeyTerms {
 		t.Errorf("%d terms, the first from %d", len(f.terms), f.terms[0].From)
 	}
-	if action, err := f.Step(first); action != ActionRefuse || !errors.Is(err, ErrKey) {
+	if action, err := f.Step(first, false); action != ActionRefuse || !errors.Is(err, ErrKey) {
 		t.Errorf("an entry of a forgotten key: %v, %v", action, err)
 	}
 }
@@ -273,7 +281,7 @@ func TestFollowerComplete(t *testing.T) {
 					f.Asked(test.last + 1000) // only the first counts
 				}
 				e := decode(t, sign(t, 1, Entry{Epoch: 9, Number: n, Time: int64(n), Before: f.position.Hash}))
-				if action, err := f.Step(e); action != ActionApply {
+				if action, err := f.Step(e, false); action != ActionApply {
 					t.Fatal(n, action, err)
 				}
 				u := f.Update(e)

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -67,12 +69,17 @@ type memory struct {
 	schedule *gateway.Schedule
 	terms    []gateway.KeyTerm
 	complete uint64 // number of the update that carried Complete
+	marks    []gateway.ShardMark
+	loads    int // of shards
+	onLoad   func(gateway.Load)
 	faults   []string
 	failing  error
 	failed   int
 }
 
-func newMemory() *memory { return &memory{records: map[gateway.Token]gateway.Record{}} }
+func newMemory() *memory {
+	return &memory{records: map[gateway.Token]gateway.Record{}, marks: make([]gateway.ShardMark, gateway.Shards)}
+}
 
 func (s *memory) Position() gateway.Position {
 	s.mu.Lock()
@@ -108,7 +115,16 @@ func (s *memory) Apply(u gateway.Update) error {
 	if u.Complete {
 		s.complete = u.To.Number
 	}
+	if u.To.Number == 1 && s.position == (gateway.Position{}) {
+		for i := range s.marks {
+			s.marks[i].Epoch = u.To.Epoch
+		}
+	}
 	for _, c := range u.Changes {
+		mark := s.marks[gateway.ShardOf(c.Token)]
+		if !mark.Loaded() || mark.Epoch == u.To.Epoch && mark.Number >= u.To.Number {
+			continue
+		}
 		if c.Delete {
 			delete(s.records, c.Token)
 		} else {
@@ -123,6 +139,83 @@ func (s *memory) Apply(u gateway.Update) error {
 	}
 	s.position = u.To
 	return nil
+}
+
+func (s *memory) Marks() []gateway.ShardMark {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.marks)
+}
+
+// Load refuses what gateway.Load does not allow, as a fault of the test.
+func (s *memory) Load(l gateway.Load) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failing != nil {
+		s.failed++
+		return s.failing
+	}
+	if s.onLoad != nil {
+		s.onLoad(l)
+	}
+	for i, shard := range l.Shards {
+		if i > 0 && shard.ID <= l.Shards[i-1].ID {
+			s.faults = append(s.faults, "shards out of order")
+		}
+		maps.DeleteFunc(s.records, func(t gateway.Token, _ gateway.Record) bool { return gateway.ShardOf(t) == shard.ID })
+		for _, c := range shard.Records {
+			s.records[c.Token] = c.Record
+		}
+		s.marks[shard.ID] = gateway.ShardMark{Epoch: shard.At.Epoch, Number: shard.At.Number}
+		s.loads++
+	}
+	if l.To != nil {
+		s.moveTo(*l.To)
+	}
+	if l.Schedule != nil {
+		s.schedule = l.Schedule
+	}
+	if l.Keys != nil {
+		s.terms = l.Keys
+	}
+	return nil
+}
+
+// moveTo needs mu.
+func (s *memory) moveTo(to gateway.Position) {
+	at := s.position
+	for i := range s.marks {
+		m := &s.marks[i]
+		reached := m.Number
+		if m.Epoch == at.Epoch {
+			reached = max(reached, at.Number)
+		}
+		if m.Loaded() && m.Epoch == at.Epoch && to.Epoch == at.Epoch && to.Number < at.Number {
+			m.Number = reached
+		}
+		if m.Loaded() && (m.Epoch != to.Epoch || reached < to.Number) || !m.Loaded() && at.Epoch != 0 && to.Epoch != at.Epoch {
+			s.faults = append(s.faults, fmt.Sprintf("moved to entry %d with shard %d at %+v", to.Number, i, *m))
+			break
+		}
+	}
+	s.position = to
+}
+
+func (s *memory) Sum(id gateway.ShardID) (gateway.ShardSum, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return sumOf(&gateway.Shard{ID: id, Records: shardOf(s.records, id)}), nil
+}
+
+// shardOf returns the records of a shard as gateway.Shard wants them.
+func shardOf(records map[gateway.Token]gateway.Record, id gateway.ShardID) (shard []gateway.Change) {
+	for t, r := range records {
+		if gateway.ShardOf(t) == id {
+			shard = append(shard, gateway.Change{Token: t, Record: r})
+		}
+	}
+	slices.SortFunc(shard, byToken)
+	return shard
 }
 
 func (s *memory) fail(err error) {

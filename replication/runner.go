@@ -50,6 +50,13 @@ type runner struct {
 	live     chan *nats.Msg
 	answers  chan *nats.Msg
 	fetch    fetch
+	load     load
+	proof    proof
+	// marks are those of the store.
+	marks []gateway.ShardMark
+	// reloading is the epoch of the shards that a box with data has begun to
+	// load and reported; 0 = none.
+	reloading uint64
 	// verified says that the centre has shown us the very entry we stand at, or
 	// one that names its hash, since the link came up or went quiet.
 	verified bool
@@ -90,10 +97,12 @@ func newRunner(b *Box, nc *nats.Conn) (*runner, error) {
 		follower: NewFollower(Start{
 			Position: b.cfg.Store.Position(), Usable: b.cfg.Store.Usable(), Terms: b.cfg.Store.Keys(), Trusted: b.cfg.Keys,
 		}),
+		marks:   b.cfg.Store.Marks(),
 		live:    make(chan *nats.Msg, liveBuffer),
 		answers: make(chan *nats.Msg, 2*fetchBatch),
 	}
 	r.link.started = b.cfg.Now()
+	r.proof.agreed = map[gateway.ShardID]struct{}{}
 	r.trouble.seen, r.trouble.at = map[error]bool{}, map[error]time.Time{}
 	r.fetch.prefix = InboxPrefix + b.cfg.Station + "."
 	if _, err := nc.ChanSubscribe(SubjectLive, r.live); err != nil {
@@ -131,7 +140,8 @@ func (r *runner) tick(now time.Time) {
 	r.reportLink(up, now)
 	if up != r.link.up {
 		r.link.up = up
-		r.verified, r.fetch.active = false, false
+		r.verified, r.fetch.active, r.load.active = false, false, false
+		r.load.next, r.proof.triedAt = now, 0
 		r.nextPoll = now
 	}
 	if r.fetch.active && now.After(r.fetch.deadline) {
@@ -146,7 +156,7 @@ func (r *runner) tick(now time.Time) {
 		r.nextPoll = now
 	}
 	if !now.Before(r.nextPoll) {
-		r.startFetch(now)
+		r.ask(now)
 	}
 }
 
@@ -179,12 +189,18 @@ func (r *runner) heardNow() {
 // liveEntry takes an entry as the stream republishes it.
 func (r *runner) liveEntry(ctx context.Context, data []byte) {
 	r.heardNow()
+	if r.load.active {
+		return // it is fetched afterwards
+	}
 	e, err := DecodeEntry(data)
 	if err != nil {
 		r.refuse(err)
 		return
 	}
-	action, err := r.follower.Step(&e)
+	if r.follower.Position().Epoch != 0 && !r.whole() {
+		return // nothing can be followed from some of the shards
+	}
+	action, err := r.follower.Step(&e, false)
 	switch action {
 	case ActionApply:
 		r.apply(ctx, &e)
@@ -192,22 +208,32 @@ func (r *runner) liveEntry(ctx context.Context, data []byte) {
 		r.stats.repeats.Add(1)
 	case ActionRefuse:
 		r.refuse(err)
+	case ActionLoad:
+		if r.link.up {
+			r.leadsNowhere(&e, err)
+		}
 	case ActionGap:
 		r.heard = max(r.heard, e.Number)
 		// While entries are refused only the poll asks again.
 		if !r.fetch.active && len(r.trouble.seen) == 0 && r.link.up {
 			r.stats.gaps.Add(1)
-			r.startFetch(r.cfg.Now())
+			r.ask(r.cfg.Now())
 		}
 	}
 }
 
-// apply hands the next entry to the store until that has taken it. It reports
-// whether it has; if not, ctx is done.
-func (r *runner) apply(ctx context.Context, e *Signed) bool {
+// apply hands the next entry to the store until that has taken it, unless its
+// checkpoint shows that a shard has to be mended first.
+func (r *runner) apply(ctx context.Context, e *Signed) {
+	if !r.prove(e) {
+		return
+	}
 	u := r.follower.Update(e)
-	if !r.applyUpdate(ctx, u) {
-		return false
+	if !r.insist(ctx, func() error { return r.cfg.Store.Apply(u) }, "entry", u.To.Number) {
+		return
+	}
+	if r.follower.Position().Epoch == 0 {
+		r.marks = r.cfg.Store.Marks() // the first entry has made every shard loaded
 	}
 	r.follower.Applied(&u)
 	// It named the hash of the entry we stood at.
@@ -219,7 +245,6 @@ func (r *runner) apply(ctx context.Context, e *Signed) bool {
 	if r.cfg.OnApplied != nil {
 		r.cfg.OnApplied(u)
 	}
-	return true
 }
 
 // reportKeys says once that the feed's key has changed.
@@ -229,20 +254,22 @@ func (r *runner) reportKeys(e *Signed) {
 	}
 }
 
-func (r *runner) applyUpdate(ctx context.Context, u gateway.Update) bool {
+// insist has the store take something, what and n in the log, until it has. It
+// reports false where ctx was done before.
+func (r *runner) insist(ctx context.Context, take func() error, what string, n any) bool {
 	pause := applyRetryMin
 	for failed := false; ; failed = true {
-		err := r.cfg.Store.Apply(u)
+		err := take()
 		if err == nil {
 			if failed {
-				r.log.Info("updates are applied again", "entry", u.To.Number)
+				r.log.Info("updates are applied again", what, n)
 			}
 			return true
 		}
 		r.stats.applyErrors.Add(1)
 		if !failed {
 			r.log.Error("an update could not be applied and is tried again; its data grow stale until then; check the disk",
-				"entry", u.To.Number, "err", err)
+				what, n, "err", err)
 		}
 		timer := time.NewTimer(pause)
 		select {
@@ -294,20 +321,23 @@ var errOther = errors.New("refused")
 // refusalKind returns what an operator does about a refusal, and the kind it is
 // reported once for.
 func refusalKind(err error) (next string, kind error) {
-	const renew = "to follow it from its beginning, stop the box, move its cache directory away and start it again"
+	const renew = "check whether the centre was restored from a backup; if it was, give it a new epoch, see docs/OPERATIONS.md: boxes then load everything by themselves"
 	for _, k := range []struct {
 		kind error
 		next string
 	}{
-		{ErrForeignEpoch, "check that the box is connected to the right centre; if the centre's feed was made anew, " + renew},
-		{ErrWentBack, "check whether the centre was restored from a backup; if its feed is right as it is, " + renew},
-		{ErrForked, "check whether the centre was restored from a backup; if its feed is right as it is, " + renew},
+		{ErrOldEpoch, "somebody shows this box an old feed, or the centre's clock is behind: check which centre it is connected to, and that centre's time synchronisation"},
+		{ErrNoShards, "wait until the centre has written all shards, some minutes after its start; then its log"},
+		{ErrForeignEpoch, "check that the box is connected to the right centre; an old feed is never loaded in place of a newer one"},
+		{ErrWentBack, renew},
+		{ErrForked, renew},
 		{ErrKey, "check that the box is connected to the right centre, whose feed key gateline ops stats shows; gateline check compares [feed] keys, which must hold the one that signed entry 1, with those the box has followed"},
 		{ErrRetired, "check whether the centre was restored from a backup with an old key file; if it was not, somebody has that key: see docs/OPERATIONS.md"},
 		{ErrSignature, "somebody else writes to this box, or changes what the centre sends: find out who is between the two"},
 		{ErrTimeBack, "check the centre's feed and the clock of its publisher"},
-		{ErrMissing, renew + ", once the centre's feed holds everything from entry 1"},
+		{ErrMissing, "all shards are loaded once the centre has a snapshot of each that is newer; check that its feed keeps entries longer than a cycle of its shards"},
 		{ErrVersion, "the centre is of another release than this box: gateline --version on both, update the older one; a feed of version 1 has to be written anew, see docs/OPERATIONS.md"},
+		{ErrShard, "check that centre and box run versions that fit each other; somebody else may write to the centre's streams"},
 		{ErrEntry, "check that centre and box run versions that fit each other"},
 	} {
 		if errors.Is(err, k.kind) {

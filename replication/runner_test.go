@@ -115,7 +115,6 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 	}{
 		"no responders":     {func(t *testing.T, r *runner) { r.hand(t, nil, headerStatus, statusNoResponders) }, 0},
 		"entry lost on way": {func(t *testing.T, r *runner) { r.handEntry(t, 3, 2, 0) }, 0},
-		"first is missing":  {func(t *testing.T, r *runner) { r.handEntry(t, 3, 0, 0) }, 1},
 		"bad request":       {func(t *testing.T, r *runner) { r.hand(t, nil, headerStatus, "408", headerDescription, "Bad") }, 1},
 		"no headers":        {func(t *testing.T, r *runner) { r.hand(t, encoded(t, 1)) }, 1},
 		"end without count": {func(t *testing.T, r *runner) { r.hand(t, nil, headerStatus, statusEndOfBatch) }, 1},
@@ -142,6 +141,28 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 				t.Error("something was applied")
 			}
 		})
+	}
+}
+
+// Where the feed has lost what the box needs, shards are asked for; where that
+// was tried a moment ago, it is said.
+func TestFirstIsMissing(t *testing.T) {
+	t.Parallel()
+	r, store, log := openRunner(t)
+	r.handEntry(t, 3, 0, 0)
+	if !r.load.active || r.load.stage != stageHead || r.load.need != 2 || !errors.Is(r.load.reason, ErrMissing) {
+		t.Errorf("no shards are asked for: %+v", r.load)
+	}
+	r.hand(t, nil, headerStatus, statusNotFound)
+	if r.load.active || !r.fetch.active {
+		t.Errorf("the feed is not asked again: %+v", r.load)
+	}
+	r.handEntry(t, 3, 0, 0)
+	if r.load.active || r.fetch.active || r.stats.refused.Load() != 2 || log.count(ErrMissing.Error()) != 1 || log.count(ErrNoShards.Error()) != 1 {
+		t.Errorf("asked again at once, or not reported: %+v\n%s", r.load, log)
+	}
+	if store.at() != 0 {
+		t.Error("something was applied")
 	}
 }
 

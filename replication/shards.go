@@ -128,7 +128,9 @@ func (p *Publisher) readHead(ctx context.Context, feed *jetstream.StreamState) e
 			p.shards.complete = h.Complete && h.Signer == p.signer.id
 			return nil
 		}
-		p.log.Warn("the head of the shards is not ours; it is made anew from the feed", "stream", StreamShards)
+		if feed.LastSeq > 0 {
+			p.log.Warn("the head of the shards is not ours; it is made anew from the feed", "stream", StreamShards)
+		}
 	}
 	return p.gather(ctx, feed)
 }
