@@ -22,7 +22,9 @@ func TestLive(t *testing.T) {
 		cfg.OnApplied = func(u gateway.Update) { applied <- u }
 	})
 	until(t, "link up", box.Connected)
-	until(t, "asked once", func() bool { return !box.Stats().LastHeard.IsZero() })
+	until(t, "asked", func() bool { return box.Stats().Fetches > 0 })
+	asked := box.Stats().LastHeard
+	until(t, "answered", func() bool { return box.Stats().LastHeard.After(asked) })
 
 	policies := gateway.Schedule{Version: 1, Policies: []gateway.Policy{gateway.DefaultPolicy(time.Unix(1_660_000_000, 0))}}
 	e := Entry{Time: time.Now().UnixMicro(), Schedule: &policies}

@@ -66,7 +66,7 @@ func openSafeCentre(t *testing.T, link *HubLink) *centre {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newCentre(t, hub)
+	return newCentre(t, hub, testPublisher())
 }
 
 func TestLinkLetsInWhomItKnows(t *testing.T) {

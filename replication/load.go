@@ -51,6 +51,7 @@ type load struct {
 	stage  loadStage
 	reason error            // nil = a first load, or the rest of one
 	repair *gateway.ShardID // the one shard to load; nil = all
+	mended bool             // it is loaded
 	// need is the least number that a shard of epoch has to reach.
 	need, epoch uint64
 
@@ -258,7 +259,7 @@ func (r *runner) lacking(most int) (ids []gateway.ShardID) {
 		id := gateway.ShardID(i)
 		lacks := m.Epoch != l.epoch || m.Number < l.need
 		if l.repair != nil {
-			lacks = id == *l.repair
+			lacks = id == *l.repair && !l.mended
 		}
 		if lacks && !l.bad[id] && len(ids) < most {
 			ids = append(ids, id)
@@ -353,7 +354,9 @@ func (r *runner) loadShards(ctx context.Context, now time.Time) {
 	if !r.takeLoad(ctx, &load) {
 		return
 	}
-	r.stats.shardsLoaded.Add(uint64(len(l.window)))
+	if l.mended = true; l.repair == nil {
+		r.stats.shardsLoaded.Add(uint64(len(l.window)))
+	}
 	r.progress(r.cfg.Now())
 	r.nextShards(r.cfg.Now())
 }

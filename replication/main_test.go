@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -20,7 +21,12 @@ import (
 	"gateline/gateway"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(template.dir) // "" is nothing
+		os.Exit(code)
+	}))
+}
 
 // until waits for cond, at most 20 s.
 func until(t *testing.T, what string, cond func() bool) {
@@ -245,7 +251,7 @@ func testPublisher(secrets ...byte) PublisherConfig {
 	if len(secrets) == 0 {
 		secrets = []byte{1}
 	}
-	var cfg PublisherConfig
+	cfg := PublisherConfig{Log: slog.New(slog.DiscardHandler)}
 	for _, n := range secrets {
 		cfg.Keys = append(cfg.Keys, testSecret(n))
 	}
@@ -283,14 +289,19 @@ type centre struct {
 
 func openCentre(t *testing.T, dir, leafListen string) *centre {
 	t.Helper()
+	return openCentreWith(t, dir, leafListen, testPublisher())
+}
+
+func openCentreWith(t *testing.T, dir, leafListen string, cfg PublisherConfig) *centre {
+	t.Helper()
 	hub, err := OpenHub(HubConfig{Dir: dir, LeafListen: leafListen, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newCentre(t, hub)
+	return newCentre(t, hub, cfg)
 }
 
-func newCentre(t *testing.T, hub *Hub) *centre {
+func newCentre(t *testing.T, hub *Hub, cfg PublisherConfig) *centre {
 	t.Helper()
 	nc, err := hub.Connect()
 	if err != nil {
@@ -302,7 +313,7 @@ func newCentre(t *testing.T, hub *Hub) *centre {
 	}
 	c := &centre{t: t, hub: hub, js: js, want: map[gateway.Token]gateway.Record{}}
 	t.Cleanup(c.close)
-	c.pub, err = OpenPublisher(t.Context(), js, testPublisher())
+	c.pub, err = OpenPublisher(t.Context(), js, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,12 +115,15 @@ func TestSnapshotSize(t *testing.T) {
 		t.Errorf("%.2f bytes a record, at most 8", per)
 	}
 	for name, token := range map[string]func(i int) gateway.Token{
-		"all at the end":   func(i int) gateway.Token { return 1<<52 - gateway.MaxShardRecords + gateway.Token(i) },
+		"all at the end":   func(i int) gateway.Token { return 1<<52 - 1<<12 + gateway.Token(i) },
 		"all at the start": func(i int) gateway.Token { return gateway.Token(i) },
 		"far apart":        func(i int) gateway.Token { return gateway.Token(i+1)<<36 - 1 },
 	} {
-		s := gateway.Shard{At: someAt}
-		for i := range gateway.MaxShardRecords {
+		s, n := gateway.Shard{At: someAt}, gateway.MaxShardRecords
+		if name != "far apart" {
+			n = 1 << 12 // enough for tokens that pack better
+		}
+		for i := range n {
 			r := gateway.Record{Anchor: gateway.Day(1 + i/1440), HoldThrough: 1, AnchorMinute: uint16(i % 1440)}
 			s.Records = append(s.Records, gateway.Change{Token: token(i), Record: r})
 		}
