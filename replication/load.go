@@ -22,6 +22,8 @@ const (
 	// headBytes bounds the answer with the head and the announcements of keys:
 	// the largest schedule, and some hundred announcements.
 	headBytes = 1 << 20
+	// announcedLimit bounds the announcements of one epoch.
+	announcedLimit = 1000
 	// progressEvery is how often a long load reports how far it is.
 	progressEvery = 5 * time.Second
 	// headerSubject names the subject of a message in an answer.
@@ -60,7 +62,7 @@ type load struct {
 	headSeen  bool
 	terms     []gateway.KeyTerm
 
-	asked  []gateway.ShardID // in ascending order
+	asked  []gateway.ShardID // and not yet answered
 	window []gateway.Shard
 	moved  bool // the window has brought something, if only to refuse
 	// bad are shards whose snapshot was refused; err is the first reason.
@@ -182,6 +184,8 @@ func (r *runner) loadMessage(m *nats.Msg, now time.Time) {
 	case l.stage == stageHead && subject == subjectHead:
 		l.head, err = DecodeHead(m.Data)
 		l.headSeen = true
+	case len(l.announced) == announcedLimit:
+		err = fmt.Errorf("%w: too many changes of the key", ErrEntry)
 	default:
 		var e Signed
 		e, err = DecodeEntry(m.Data)
@@ -292,6 +296,7 @@ func (r *runner) takeSnapshot(subject string, data []byte) {
 		return // not asked for
 	}
 	id := l.asked[i]
+	l.asked = slices.Delete(l.asked, i, i+1) // a second one is not asked for
 	l.moved = true
 	s, err := DecodeSnapshot(data)
 	if err == nil {

@@ -70,7 +70,7 @@ type Publisher struct {
 	maxAge  time.Duration
 
 	mu   sync.Mutex // guards the following, and makes publishing one at a time
-	last Entry      // without Changes and Schedule
+	last Entry      // without Changes, Schedule and Checkpoint
 	// hash is that of the last entry.
 	hash gateway.Hash
 	// signer signs the next entry.
@@ -136,8 +136,11 @@ func (p *Publisher) open(ctx context.Context, replicas int, feed *jetstream.Stre
 		return err
 	}
 	// The head also tells a publisher that is still there that we are.
-	p.shards.headDue, p.shards.limitDue = true, true
-	return p.storeDue(ctx)
+	p.shards.headDue = true
+	if err := p.storeDue(ctx); err != nil {
+		return err
+	}
+	return p.limitFeed(ctx)
 }
 
 // resume goes on from the last entry of the stream.
@@ -145,7 +148,7 @@ func (p *Publisher) resume(msg *jetstream.RawStreamMsg) error {
 	last, err := DecodeEntry(msg.Data)
 	switch {
 	case errors.Is(err, ErrVersion):
-		return fmt.Errorf("%w; run the program that wrote it, or stop the centre and remove the stream's folder, jetstream/$G/streams/%s: the feed is then written anew from the ledger, and boxes start anew too", err, StreamFeed)
+		return fmt.Errorf("%w; run the program that wrote it, or %s", err, newEpoch)
 	case err == nil && (last.Epoch != p.last.Epoch || last.Number != msg.Sequence):
 		err = fmt.Errorf("%w: its epoch or number is not that of its place", ErrEntry)
 	}
@@ -242,8 +245,9 @@ func checkStream(c *jetstream.StreamConfig) (uint64, error) {
 	return epoch, nil
 }
 
-// Last returns the last entry known to be in the feed, without its Changes and
-// Schedule. Its Number is zero if there is none; its Epoch is always set.
+// Last returns the last entry known to be in the feed, without its Changes,
+// Schedule and Checkpoint. Its Number is zero if there is none; its Epoch is
+// always set.
 func (p *Publisher) Last() Entry {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -258,9 +262,9 @@ func (p *Publisher) Key() gateway.FeedKey {
 }
 
 // Publish signs e, stores it as the next entry and returns once it is on disk.
-// It sets e.Epoch, e.Number, e.Before and e.Checkpoint. It raises e.Time where the centre's
-// clock has not moved on since the last entry, because times grow within an
-// epoch. Once an entry with a NextKey is stored, that key signs.
+// It sets e.Epoch, e.Number, e.Before and e.Checkpoint. It raises e.Time where
+// the centre's clock has not moved on since the last entry, because times grow
+// within an epoch. Once an entry with a NextKey is stored, that key signs.
 //
 // The error wraps ErrFenced when another writer took over, ErrEntry when e
 // cannot be encoded, and ErrNoKey when e.NextKey is none of the Keys after the
@@ -295,6 +299,8 @@ func (p *Publisher) Publish(ctx context.Context, e *Entry) error {
 	if err != nil {
 		return fmt.Errorf("publish entry %d: %w", e.Number, err)
 	}
+	// What fails is due before the next one.
+	_ = p.storeDue(ctx)
 	return nil
 }
 
@@ -396,7 +402,7 @@ func (p *Publisher) resolveAbsent(e *Entry, cause error) error {
 func (p *Publisher) settle(e *Entry, b []byte) {
 	p.note(e, b)
 	p.last, p.hash, p.unsure = *e, sha256.Sum256(b), nil
-	p.last.Changes, p.last.Schedule = nil, nil
+	p.last.Changes, p.last.Schedule, p.last.Checkpoint = nil, nil, nil
 	if next := p.signerOf(func(s *signer) bool { return s.public == e.NextKey }); next != nil {
 		p.signer = next
 	}

@@ -49,9 +49,8 @@ type shardWriter struct {
 	headTime int64
 
 	// What has to be stored before the next entry or snapshot.
-	keyDue   *shardMessage // the entry that announced the key in force
-	headDue  bool
-	limitDue bool // the feed's retention
+	keyDue  *shardMessage // the entry that announced the key in force
+	headDue bool
 
 	// checkpoint belongs into entry checkpointAt, and into no other.
 	checkpoint   *gateway.Checkpoint
@@ -198,12 +197,6 @@ func (p *Publisher) storeDue(ctx context.Context) error {
 		}
 		p.shards.headDue, p.shards.headTime = false, p.last.Time
 	}
-	if p.shards.limitDue {
-		if err := p.limitFeed(ctx); err != nil {
-			return fmt.Errorf("set how long the feed keeps entries: %w; check the centre's server", err)
-		}
-		p.shards.limitDue = false
-	}
 	return nil
 }
 
@@ -218,10 +211,11 @@ func (p *Publisher) limitFeed(ctx context.Context) error {
 		c.Duplicates = min(c.Duplicates, c.MaxAge) // the server's condition
 	}
 	stream, err := p.js.UpdateStream(ctx, c)
-	if err == nil {
-		p.stream = stream
+	if err != nil {
+		return fmt.Errorf("have the feed keep entries for %v: %w; check the centre's server", p.maxAge, err)
 	}
-	return err
+	p.stream = stream
+	return nil
 }
 
 // position is that of the last entry.
@@ -258,9 +252,9 @@ func (p *Publisher) PublishShard(ctx context.Context, s gateway.Shard) error {
 	}
 	p.shards.checkpoint, p.shards.checkpointAt = &gateway.Checkpoint{Shard: s.ID, Sum: sum}, p.last.Number+1
 	if p.shards.written[s.ID] = struct{}{}; !p.shards.complete && len(p.shards.written) == gateway.Shards {
-		p.shards.complete, p.shards.headDue, p.shards.limitDue = true, true, true
+		p.shards.complete, p.shards.headDue = true, true
 	}
-	return nil
+	return p.limitFeed(ctx)
 }
 
 // ShardsComplete reports whether every shard has a snapshot signed with the key
