@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -25,58 +26,161 @@ const heartbeatInterval = time.Minute
 // flag and position in one transaction that is on the disk when Apply returns and
 // before Position moves. On an error nothing was applied.
 //
+// A change is skipped where its shard is not loaded, where the shard was loaded
+// with that entry or a later one in it, or from another epoch. A store without
+// position and shards whose first update is entry 1 holds every shard: they were
+// empty before it.
+//
 // u.To must be in the epoch of the current position and have a greater number,
 // unless the store has no position yet; the error wraps ErrUpdate. So it does
 // for more than gateway.MaxChanges changes, two for one token, an invalid
-// record, an invalid schedule or terms of keys that are not in order. With too little disk space the error wraps
-// ErrDiskFull; trying again later is right. Any other error is the disk's, and
-// every later Apply returns it: the box is to be started again.
+// record, an invalid schedule or terms of keys that are not in order. With too
+// little disk space the error wraps ErrDiskFull; trying again later is right.
+// Any other error is the disk's, and every later Apply returns it: the box is to
+// be started again.
 //
 // An update without data is a heartbeat: it moves the position in memory and
 // is written at most once a minute, free space permitting.
-func (s *Store) Apply(u gateway.Update) error {
+func (s *Store) Apply(u gateway.Update) error { return s.ApplyAll([]gateway.Update{u}) }
+
+// ApplyAll applies consecutive updates as Apply does each, in as few
+// transactions as hold them: with the default memtable some 26,000 changes share
+// one, and one wait for the disk. Every update is in one transaction as a whole.
+// If one of them is refused (ErrUpdate) none is applied; after another error
+// Position says which were.
+func (s *Store) ApplyAll(updates []gateway.Update) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.writeable(); err != nil {
 		return err
 	}
-	if err := s.validate(&u); err != nil {
+	at := s.Position()
+	for i := range updates {
+		if err := s.validate(&updates[i], at); err != nil {
+			return err
+		}
+		at = updates[i].To
+	}
+	for len(updates) > 0 {
+		n := s.together(updates)
+		if err := s.applyTogether(updates[:n]); err != nil {
+			return fmt.Errorf("apply entry %d: %w", updates[n-1].To.Number, err)
+		}
+		updates = updates[n:]
+	}
+	return nil
+}
+
+// together returns how many of the updates go into the next transaction, at
+// least one: the first one always fits, with a mark of every shard beside it.
+func (s *Store) together(updates []gateway.Update) int {
+	room := s.maxOps() - stateOps
+	if (s.Position() == gateway.Position{}) {
+		room -= gateway.Shards
+	}
+	for n := range updates {
+		room -= len(updates[n].Changes)
+		if n > 0 && room < 0 {
+			return n
+		}
+	}
+	return len(updates)
+}
+
+// stateOps is the most writes of setState.
+const stateOps = 4
+
+// applyTogether applies updates in one transaction. It needs mu.
+func (s *Store) applyTogether(updates []gateway.Update) error {
+	net := gateway.Update{To: updates[len(updates)-1].To}
+	for i := range updates {
+		u := &updates[i]
+		if u.Schedule != nil {
+			net.Schedule = u.Schedule
+		}
+		if u.Keys != nil {
+			net.Keys = u.Keys
+		}
+		net.Complete = net.Complete || u.Complete && !s.usable.Load()
+	}
+	fresh := s.whole(updates[0].To)
+	net.Changes = s.reaching(updates, fresh)
+	if fresh == nil && len(net.Changes) == 0 && net.Schedule == nil && net.Keys == nil && !net.Complete {
+		return s.heartbeat(net.To)
+	}
+	encoded, schedule, err := copySchedule(net.Schedule)
+	if err != nil {
 		return err
 	}
-	if len(u.Changes) == 0 && u.Schedule == nil && u.Keys == nil && (!u.Complete || s.usable.Load()) {
-		return s.heartbeat(u.To)
-	}
-	encoded, schedule, err := copySchedule(u.Schedule)
-	if err != nil {
-		return fmt.Errorf("%w: entry %d: %w", ErrUpdate, u.To.Number, err)
-	}
 	err = s.commit(func(txn *badger.Txn) error {
-		return errors.Join(setRecords(txn, u.Changes), setState(txn, &u, encoded))
+		for id, m := range fresh {
+			if err := setMark(txn, gateway.ShardID(id), m); err != nil {
+				return err
+			}
+		}
+		return errors.Join(setRecords(txn, net.Changes), setState(txn, encoded, net.Keys, net.Complete, &net.To))
 	})
 	if err != nil {
-		return fmt.Errorf("apply entry %d: %w", u.To.Number, err)
+		return err
 	}
-	s.index.apply(u.Changes)
-	if schedule != nil {
-		s.schedule.Store(schedule)
+	s.index.apply(net.Changes)
+	if fresh != nil {
+		s.marks = fresh
+		s.loaded.set(fresh)
 	}
-	if u.Keys != nil {
-		terms := slices.Clone(u.Keys)
-		s.terms.Store(&terms)
-	}
-	s.saved(u.To)
-	if u.Complete {
+	s.took(schedule, net.Keys)
+	s.saved(net.To)
+	if net.Complete {
 		s.usable.Store(true) // last: what makes it true is visible by now
 	}
 	return nil
 }
 
-// validate needs mu.
-func (s *Store) validate(u *gateway.Update) error {
+// whole returns the marks of a store that is new and begins with the feed's
+// first entry, nil for any other.
+func (s *Store) whole(first gateway.Position) []gateway.ShardMark {
+	if (s.Position() != gateway.Position{}) || first.Number != 1 || slices.ContainsFunc(s.marks, gateway.ShardMark.Loaded) {
+		return nil
+	}
+	return slices.Repeat([]gateway.ShardMark{{Epoch: first.Epoch}}, gateway.Shards)
+}
+
+// reaching returns the changes that reach their shards, fresh being the marks
+// if not nil, of one token the last only, in the order of tokens where there are
+// several updates. They are valid until the next call. It needs mu.
+func (s *Store) reaching(updates []gateway.Update, fresh []gateway.ShardMark) []gateway.Change {
+	marks := s.marks
+	if fresh != nil {
+		marks = fresh
+	}
+	reach := s.reach[:0]
+	for i := range updates {
+		to := updates[i].To
+		for _, c := range updates[i].Changes {
+			if m := marks[gateway.ShardOf(c.Token)]; m.Epoch == to.Epoch && m.Number < to.Number {
+				reach = append(reach, c)
+			}
+		}
+	}
+	if len(updates) > 1 {
+		slices.SortStableFunc(reach, func(a, b gateway.Change) int { return cmp.Compare(a.Token, b.Token) })
+		kept := reach[:0]
+		for i, c := range reach {
+			if i+1 == len(reach) || reach[i+1].Token != c.Token {
+				kept = append(kept, c)
+			}
+		}
+		reach = kept
+	}
+	s.reach = reach
+	return reach
+}
+
+// validate refuses an update that cannot follow at. It needs mu.
+func (s *Store) validate(u *gateway.Update, at gateway.Position) error {
 	refuse := func(format string, args ...any) error {
 		return fmt.Errorf("%w: entry %d of epoch %d: %s", ErrUpdate, u.To.Number, u.To.Epoch, fmt.Sprintf(format, args...))
 	}
-	at := s.Position()
 	switch {
 	case u.To.Epoch == 0 || u.To.Number == 0:
 		return refuse("epochs and numbers start at 1")
@@ -91,6 +195,9 @@ func (s *Store) validate(u *gateway.Update) error {
 		if err := validTerms(u.Keys); err != nil {
 			return refuse("%v", err)
 		}
+	}
+	if _, _, err := copySchedule(u.Schedule); err != nil {
+		return refuse("%v", err)
 	}
 	s.tokens = s.tokens[:0]
 	for i := range u.Changes {
@@ -150,22 +257,40 @@ func (s *Store) commit(fill func(*badger.Txn) error) error {
 	if err := checkSpace(s.home.path, s.minFree); err != nil {
 		return err
 	}
-	txn := s.db.NewTransactionAt(math.MaxUint64, true)
+	txn := s.newTxn()
 	defer txn.Discard()
 	if err := fill(txn); err != nil {
 		return err
 	}
 	if err := txn.CommitAt(s.version+1, nil); err != nil {
-		// Badger may have put part of it into memory. After a failed sync
-		// nobody can say what the disk holds until it is read again.
-		s.failed = fmt.Errorf("write to cache directory %s: %w; see to the disk, then start the box again", s.home.path, err)
-		return s.failed
+		return s.fail(err)
 	}
 	s.version++
 	// No reader asks for the past, except scans, which hold their snapshot by
 	// reference: what this commit replaced may go at the next compaction.
 	s.db.SetDiscardTs(s.version)
 	return nil
+}
+
+func (s *Store) newTxn() *badger.Txn { return s.db.NewTransactionAt(math.MaxUint64, true) }
+
+// fail stops all writing after a failed commit. Badger may have put part of it
+// into memory, and after a failed sync nobody can say what the disk holds until
+// it is read again. It needs mu.
+func (s *Store) fail(err error) error {
+	s.failed = fmt.Errorf("write to cache directory %s: %w; see to the disk, then start the box again", s.home.path, err)
+	return s.failed
+}
+
+// took makes schedule and keys visible where they are not nil.
+func (s *Store) took(schedule *gateway.Schedule, keys []gateway.KeyTerm) {
+	if schedule != nil {
+		s.schedule.Store(schedule)
+	}
+	if keys != nil {
+		terms := slices.Clone(keys)
+		s.terms.Store(&terms)
+	}
 }
 
 // copySchedule returns the schedule as it is stored and as a reopened store
@@ -205,18 +330,21 @@ func setRecords(txn *badger.Txn, changes []gateway.Change) error {
 	return nil
 }
 
-func setState(txn *badger.Txn, u *gateway.Update, schedule []byte) error {
+// setState writes what is not nil or false of the feed's state.
+func setState(txn *badger.Txn, schedule []byte, keys []gateway.KeyTerm, complete bool, to *gateway.Position) error {
 	var errs []error
 	if schedule != nil {
 		errs = append(errs, txn.Set([]byte(keySchedule), schedule))
 	}
-	if u.Keys != nil {
-		errs = append(errs, txn.Set([]byte(keyTerms), appendTerms(nil, u.Keys)))
+	if keys != nil {
+		errs = append(errs, txn.Set([]byte(keyTerms), appendTerms(nil, keys)))
 	}
-	if u.Complete {
+	if complete {
 		errs = append(errs, txn.Set([]byte(keyComplete), []byte{1}))
 	}
-	errs = append(errs, setPosition(txn, u.To))
+	if to != nil {
+		errs = append(errs, setPosition(txn, *to))
+	}
 	return errors.Join(errs...)
 }
 

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"gateline/gateway"
 )
@@ -84,4 +85,95 @@ func BenchmarkOpen(b *testing.B) {
 	for b.Loop() {
 		closeStore(b, open(b, dir, Options{}))
 	}
+}
+
+// The load of the benchmarks: a city of 5 million credentials in windows as the
+// follower fetches them.
+const (
+	loadRecords = 5_000_000
+	loadWindow  = 64 // shards
+)
+
+// evenly returns a shard of the size it has where so many records are spread
+// evenly over all.
+func evenly(id gateway.ShardID, number uint64, records int) gateway.Shard {
+	first, _ := id.Range()
+	per := records / gateway.Shards
+	shard := gateway.Shard{ID: id, At: at(number), Records: make([]gateway.Change, per)}
+	r := rand.New(rand.NewPCG(uint64(id), number))
+	for i := range shard.Records {
+		shard.Records[i] = gateway.Change{
+			Token:  first + gateway.Token(i)*(1<<52/gateway.Token(per)) + 1,
+			Record: gateway.Record{Class: gateway.Class(r.IntN(4)), Anchor: gateway.Day(1 + r.IntN(14))},
+		}
+	}
+	return shard
+}
+
+// loadAll loads every shard and returns the time the store took.
+func loadAll(b *testing.B, s *Store, number uint64, records int) (took time.Duration) {
+	b.Helper()
+	for id := 0; id < gateway.Shards; id += loadWindow {
+		var l gateway.Load
+		for k := range loadWindow {
+			l.Shards = append(l.Shards, evenly(gateway.ShardID(id+k), number, records))
+		}
+		if id+loadWindow == gateway.Shards {
+			l.To = &l.Shards[0].At
+		}
+		began := time.Now()
+		if err := s.Load(l); err != nil {
+			b.Fatal(err)
+		}
+		took += time.Since(began)
+	}
+	return took
+}
+
+// BenchmarkLoad is a first load of 5 million records, durable; then the same
+// records again, which writes only marks; then other records for the same tokens.
+func BenchmarkLoad(b *testing.B) {
+	for b.Loop() {
+		s := open(b, b.TempDir(), Options{})
+		waitForIndex(b, s)
+		for i, name := range []string{"first", "again", "other"} {
+			number := uint64(i + 1)
+			if i == 1 {
+				number = 1
+			}
+			took := loadAll(b, s, number, loadRecords)
+			b.ReportMetric(loadRecords/took.Seconds(), name+"-records/s")
+		}
+		closeStore(b, s)
+	}
+}
+
+// BenchmarkApplyAll is catching up: entries of 500 changes of random records
+// among 5 million, 64 entries in each call, durable.
+func BenchmarkApplyAll(b *testing.B) {
+	s := open(b, b.TempDir(), Options{})
+	waitForIndex(b, s)
+	loadAll(b, s, 1, loadRecords)
+	const size, entries = 500, 64
+	const per = loadRecords / gateway.Shards
+	r := rand.New(rand.NewPCG(6, 6))
+	updates := make([]gateway.Update, entries)
+	var took time.Duration
+	n := uint64(1)
+	for b.Loop() {
+		for i := range updates {
+			n++
+			updates[i].To, updates[i].Changes = at(n), make([]gateway.Change, size)
+			for k := range size {
+				first, _ := gateway.ShardID(r.IntN(gateway.Shards)).Range()
+				updates[i].Changes[k] = gateway.Change{Token: first + gateway.Token(r.IntN(per))*(1<<52/per) + 1, Record: randomRecord(r)}
+			}
+		}
+		began := time.Now()
+		if err := s.ApplyAll(updates); err != nil {
+			b.Fatal(err)
+		}
+		took += time.Since(began)
+	}
+	b.ReportMetric(float64(b.N)*size*entries/took.Seconds(), "changes/s")
 }

@@ -1,7 +1,9 @@
 package cache
 
 import (
+	"cmp"
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -115,6 +117,70 @@ func (x *index) apply(changes []gateway.Change) {
 	}
 }
 
+// replace brings a shard to the given records. changes are what led there on the
+// disk: while the index is filled they name deleted records that are not here
+// yet.
+func (x *index) replace(id gateway.ShardID, records, changes []gateway.Change) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for i := range records {
+		x.put(records[i].Token, pack(records[i].Record))
+	}
+	for i := range changes {
+		if changes[i].Delete {
+			x.put(changes[i].Token, 0)
+		}
+	}
+	if x.count(id) == len(records) {
+		return
+	}
+	// More than the disk had, if memory was damaged.
+	x.within(id, func(t gateway.Token, _ uint64) {
+		_, found := slices.BinarySearchFunc(records, t, func(c gateway.Change, t gateway.Token) int { return cmp.Compare(c.Token, t) })
+		if !found {
+			x.put(t, 0)
+		}
+	})
+}
+
+// recordsOf is count for who does not hold mu.
+func (x *index) recordsOf(id gateway.ShardID) int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.count(id)
+}
+
+// count returns how many records of a shard there are. It needs mu.
+func (x *index) count(id gateway.ShardID) (n int) {
+	x.within(id, func(gateway.Token, uint64) { n++ })
+	return n
+}
+
+// within calls fn for every record of a shard. fn may empty its value. It needs
+// mu. No key has left the way from where the search for it starts to where it
+// is, so all of a shard's lie between the start of its first token and the first
+// empty slot after the start of its last.
+func (x *index) within(id gateway.ShardID, fn func(t gateway.Token, value uint64)) {
+	first, last := id.Range()
+	if v := x.zero.Load(); first == 0 && v != 0 {
+		fn(0, v)
+	}
+	slots := *x.slots.Load()
+	end := start(last, len(slots))
+	for n := start(first, len(slots)); ; n++ {
+		s := &slots[n%len(slots)] // the last shard's go on at the beginning
+		key := s.key.Load()
+		if key == 0 && n > end {
+			return
+		}
+		if t := gateway.Token(key); key != 0 && t >= first && t <= last {
+			if v := s.value.Load(); v != 0 {
+				fn(t, v)
+			}
+		}
+	}
+}
+
 // fill brings in a record read from the store, unless the token was changed or
 // deleted since the filling began.
 func (x *index) fill(t gateway.Token, r gateway.Record) {
@@ -164,13 +230,29 @@ func (x *index) put(t gateway.Token, value uint64) {
 // grow needs mu. Marks of deleted records are dropped once nothing is filled
 // any more.
 func (x *index) grow() {
-	old := *x.slots.Load()
-	keep := !x.ready.Load()
 	records := x.live
-	if keep {
+	if !x.ready.Load() {
 		records = x.used
 	}
-	next := newSlots(records + 1)
+	x.resize(records + 1)
+}
+
+// reserve makes room for that many records. Tokens stand in the table in their
+// order, so shards that come one after the other crowd its beginning unless it
+// is as large as all of them will need.
+func (x *index) reserve(records int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if records*100 > len(*x.slots.Load())*indexFull {
+		x.resize(max(records, x.used+1))
+	}
+}
+
+// resize needs mu.
+func (x *index) resize(records int) {
+	old := *x.slots.Load()
+	keep := !x.ready.Load()
+	next := newSlots(records)
 	used := 0
 	for i := range old {
 		key, value := old[i].key.Load(), old[i].value.Load()

@@ -12,6 +12,7 @@ import (
 const (
 	spaceRecord = 'r'
 	spaceState  = 's'
+	spaceMark   = 'm'
 	spaceLocal  = 'l'
 )
 

@@ -9,7 +9,8 @@ import (
 )
 
 // Each calls fn for every record in the order of the tokens, as the store is
-// between two updates at the moment of the call. Updates go on meanwhile. It
+// between two updates at the moment of the call; records of shards that are not
+// loaded mean nothing and are left out. Updates go on meanwhile. It
 // returns the first error of fn, or ErrClosed once Close is called. fn may use
 // the store but not close it.
 func (s *Store) Each(fn func(gateway.Token, gateway.Record) error) error {
@@ -25,6 +26,9 @@ func (s *Store) Each(fn func(gateway.Token, gateway.Record) error) error {
 		token, record, err := decodeItem(it.Item())
 		if err != nil {
 			return damaged(s.home.path, err)
+		}
+		if !s.loaded.has(token) {
+			continue
 		}
 		if err := fn(token, record); err != nil {
 			return err
@@ -42,6 +46,12 @@ func (s *Store) snapshot() (it *badger.Iterator, done func(), err error) {
 	if s.closed.Load() {
 		return nil, nil, ErrClosed
 	}
+	it, done = s.iterate()
+	return it, done, nil
+}
+
+// iterate is snapshot for who holds mu.
+func (s *Store) iterate() (it *badger.Iterator, done func()) {
 	txn := s.db.NewTransactionAt(s.version, false)
 	opt := badger.DefaultIteratorOptions
 	opt.PrefetchValues = false // values lie beside their keys
@@ -52,7 +62,7 @@ func (s *Store) snapshot() (it *badger.Iterator, done func(), err error) {
 		it.Close()
 		txn.Discard()
 		s.scans.Done()
-	}, nil
+	}
 }
 
 func decodeItem(item *badger.Item) (token gateway.Token, record gateway.Record, err error) {

@@ -91,6 +91,8 @@ type Store struct {
 	schedule atomic.Pointer[gateway.Schedule]
 	terms    atomic.Pointer[[]gateway.KeyTerm]
 	usable   atomic.Bool
+	// loaded follows marks.
+	loaded loadedShards
 
 	// mu guards all that follows and serialises writers. A scan holds it only
 	// while it takes its snapshot.
@@ -108,8 +110,12 @@ type Store struct {
 	// failed is the error of a commit that may have left half of itself in
 	// memory. Nothing is written from then on.
 	failed error
-	// tokens is room to look for duplicates in an update.
+	// marks says what is held of each shard.
+	marks []gateway.ShardMark
+	// tokens is room to look for duplicates in an update, reach for the changes
+	// that reach their shards.
 	tokens []gateway.Token
+	reach  []gateway.Change
 }
 
 // Open opens the store in dir, or makes one where dir is absent or empty. A
@@ -189,6 +195,9 @@ func (s *Store) load() error {
 	if err := s.loadTerms(); err != nil {
 		return fmt.Errorf("keys of the feed: %w", err)
 	}
+	if err := s.loadMarks(); err != nil {
+		return err
+	}
 	if b, err = s.get(keyComplete); err != nil {
 		return fmt.Errorf("complete flag: %w", err)
 	}
@@ -231,8 +240,12 @@ func (s *Store) get(key string) ([]byte, error) {
 
 // Lookup implements gateway.Directory. It takes no lock that Apply takes, so
 // an update never holds a gate up. Amid an Apply it may see some of its changes
-// before the others, each of them whole. No error shows the token.
+// before the others, each of them whole. Where the token's shard is not loaded
+// the error is ErrNotLoaded. No error shows the token.
 func (s *Store) Lookup(t gateway.Token) (gateway.Record, bool, error) {
+	if !s.loaded.has(t) {
+		return gateway.Record{}, false, ErrNotLoaded
+	}
 	if !s.index.ready.Load() {
 		return s.lookupStored(t)
 	}
@@ -273,7 +286,8 @@ func (s *Store) lookupStored(t gateway.Token) (gateway.Record, bool, error) {
 // may be ahead of the one on disk by heartbeats, which carry no data.
 func (s *Store) Position() gateway.Position { return *s.position.Load() }
 
-// Records returns how many records there are; ok is false while the index is
+// Records returns how many records there are, those of a shard whose loading
+// was cut short among them; ok is false while the index is
 // still being filled.
 func (s *Store) Records() (n int, ok bool) { return s.index.records(), s.index.ready.Load() }
 
