@@ -196,10 +196,11 @@ func (s *Store) newLoader() *loader {
 	return w
 }
 
-// maxOps is the number of writes that fit into one transaction. The count binds
-// before the size does: it allows 96 bytes for each, and a record takes 28; the
-// rest is more than a schedule needs.
-func (s *Store) maxOps() int { return int(s.db.MaxBatchCount()) - 1 }
+// maxOps is the number of writes that fit into one transaction, beside the mark
+// of its end that Badger adds and below its limit. The count binds before the
+// size does: the size allows 96 bytes for each, and a record takes 28; the rest
+// is more than a schedule needs.
+func (s *Store) maxOps() int { return int(s.db.MaxBatchCount()) - 2 }
 
 // room makes sure that so many operations fit into the open transaction.
 func (w *loader) room(ops int) error {
