@@ -47,6 +47,7 @@ func (r *registry) applyBind(e *event, changes []gateway.Change) ([]gateway.Chan
 		r.free = r.bindings[slot].next
 	}
 	r.bindings[slot] = binding{token: e.token, person: owner, next: p.first}
+	r.enterShard(slot)
 	r.byToken[e.token] = slot
 	p.first = slot
 	if p.count++; p.count == 1 {
@@ -73,6 +74,7 @@ func (r *registry) applyUnbind(e *event, changes []gateway.Change) ([]gateway.Ch
 	if p.count--; p.count == 0 {
 		r.upgraded--
 	}
+	r.leaveShard(slot)
 	delete(r.byToken, e.token)
 	r.bindings[slot] = binding{next: r.free}
 	r.free = slot

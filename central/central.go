@@ -43,6 +43,12 @@ type Config struct {
 	AcceptClock bool
 	// Heartbeat is the longest time without a feed entry; 0 = 1 s.
 	Heartbeat time.Duration
+	// ShardCycle is how long the centre takes to write a snapshot of every
+	// shard, MinShardCycle … MaxShardCycle; 0 = DefaultShardCycle.
+	ShardCycle time.Duration
+	// FeedKeep is how long the feed keeps its entries, 0 = everything, otherwise
+	// at least the shard cycle and ToleratedCut.
+	FeedKeep time.Duration
 	// QueueSize is how many commands may wait; those above are refused with
 	// E114. 0 = 4096.
 	QueueSize int
@@ -61,6 +67,13 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if cfg.Heartbeat < 0 || cfg.QueueSize < 0 {
 		faults = append(faults, errors.New("heartbeat, queue size: below zero, leave them out for the defaults"))
+	}
+	cfg.ShardCycle = cmp.Or(cfg.ShardCycle, DefaultShardCycle)
+	if cfg.ShardCycle < MinShardCycle || cfg.ShardCycle > MaxShardCycle {
+		faults = append(faults, fmt.Errorf("shard cycle: %v is not between %v and %v", cfg.ShardCycle, MinShardCycle, MaxShardCycle))
+	}
+	if err := checkKeep(cfg.FeedKeep, cfg.ShardCycle); err != nil {
+		faults = append(faults, fmt.Errorf("keep of the feed: %w", err))
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -172,7 +185,7 @@ func (c *Central) run(ctx context.Context) error {
 		}
 		return fmt.Errorf("run the centre in %s: %w", c.cfg.Dir, err)
 	}
-	if err := c.writer.serve(ctx, c.queue, c.cfg.Heartbeat); err != nil {
+	if err := c.writer.serve(ctx, c.queue, c.cfg.Heartbeat, c.cfg.ShardCycle); err != nil {
 		return fmt.Errorf("run the centre in %s: %w", c.cfg.Dir, err)
 	}
 	c.usable = true

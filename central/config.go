@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"gateline/internal/keyfile"
 	"gateline/internal/linkkey"
@@ -22,6 +23,11 @@ type FileConfig struct {
 	TokenKeyFile string
 	// FeedKeyFile holds the secrets with which the feed is signed.
 	FeedKeyFile string
+	// FeedKeep is how long the feed keeps its entries, 0 = everything.
+	FeedKeep time.Duration
+	// ShardCycle is how long the centre takes to write a snapshot of every
+	// shard.
+	ShardCycle time.Duration
 	// OpsListen is host:port for NATS clients, BoxesListen that for boxes;
 	// empty = none. Whoever reaches the first may give commands: it belongs on
 	// a closed network.
@@ -39,6 +45,7 @@ func DefaultFileConfig() FileConfig {
 		Dir:          "/var/lib/gateline-central",
 		TokenKeyFile: "/etc/gateline/token.key",
 		FeedKeyFile:  "/etc/gateline/feed.key",
+		ShardCycle:   DefaultShardCycle,
 		OpsListen:    "127.0.0.1:4222",
 		BoxesListen:  "127.0.0.1:7422",
 		StationsFile: "/etc/gateline/stations",
@@ -71,6 +78,13 @@ func ParseConfig(name string, data []byte, defaults FileConfig) (FileConfig, err
 	feed := root.Table("feed")
 	feed.String("key_file", &c.FeedKeyFile)
 	checkPath(feed, "key_file", c.FeedKeyFile)
+	feed.Duration("keep", &c.FeedKeep, 0, MaxFeedKeep)
+	shards := root.Table("shards")
+	shards.Duration("cycle", &c.ShardCycle, MinShardCycle, MaxShardCycle)
+	shards.End()
+	if err := checkKeep(c.FeedKeep, c.ShardCycle); err != nil {
+		feed.Fault("keep", "%v", err)
+	}
 	feed.End()
 	ops := root.Table("ops")
 	ops.String("listen", &c.OpsListen)
@@ -129,7 +143,8 @@ func (c FileConfig) Config() (Config, error) {
 	if err := errors.Join(tokenErr, feedErr, linkErr); err != nil {
 		return Config{}, err
 	}
-	return Config{Dir: c.Dir, ClientListen: c.OpsListen, LeafListen: c.BoxesListen, Link: link, TokenKey: token, FeedKeys: feed}, nil
+	return Config{Dir: c.Dir, ClientListen: c.OpsListen, LeafListen: c.BoxesListen, Link: link, TokenKey: token, FeedKeys: feed,
+		FeedKeep: c.FeedKeep, ShardCycle: c.ShardCycle}, nil
 }
 
 // link reads whom the centre lets in as a box.

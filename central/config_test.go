@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"gateline/gateway"
 	"gateline/internal/keyfile"
@@ -26,7 +27,7 @@ func TestExampleConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spelled := strings.NewReplacer("#key_file", "key_file", "#listen", "listen", "#link_file", "link_file", "#stations_file", "stations_file").Replace(string(text))
+	spelled := strings.NewReplacer("#key_file", "key_file", "#listen", "listen", "#link_file", "link_file", "#stations_file", "stations_file", "#keep", "keep", "#cycle", "cycle").Replace(string(text))
 	again, err := ParseConfig("spelled out", []byte(spelled), FileConfig{})
 	if err != nil || again != want {
 		t.Errorf("spelled out: %+v, %v", again, err)
@@ -44,6 +45,8 @@ listen = "4222"
 [boxes]
 listen = "127.0.0.1:leaf"
 listens = 1
+[shards]
+cycle = "9m"
 `
 	_, err := ParseConfig("central.toml", []byte(text), DefaultFileConfig())
 	if err == nil {
@@ -56,12 +59,13 @@ listens = 1
 		`central.toml:6: ops.listen: "4222" is not host:port`,
 		`central.toml:8: boxes.listen: "127.0.0.1:leaf" is not host:port`,
 		"central.toml:9: boxes.listens: unknown key",
+		"central.toml:11: shards.cycle: 9m0s is not between 10m0s and 168h0m0s",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("missing: %s", want)
 		}
 	}
-	if n := strings.Count(err.Error(), "\n") + 1; n != 6 {
+	if n := strings.Count(err.Error(), "\n") + 1; n != 7 {
 		t.Errorf("%d faults:\n%v", n, err)
 	}
 }
@@ -83,6 +87,31 @@ func TestConfigListeners(t *testing.T) {
 	}
 	if _, err := LoadConfig(filepath.Join(t.TempDir(), "none.toml"), DefaultFileConfig()); err == nil || !strings.Contains(err.Error(), "--config") {
 		t.Errorf("no file: %v", err)
+	}
+}
+
+// The feed is kept for a shard cycle and a cut, or for ever.
+func TestConfigKeep(t *testing.T) {
+	for text, fault := range map[string]string{
+		"feed.keep = \"0s\"":                         "",
+		"feed.keep = \"720h\"":                       "",
+		"feed.keep = \"30h\"":                        "", // 6 h and 24 h
+		"feed.keep = \"29h\"":                        "central.toml:1: feed.keep: 29h0m0s is below 30h0m0s",
+		"feed.keep = \"30h\"\nshards.cycle = \"7h\"": "is below 31h0m0s",
+		"feed.keep = \"26h\"\nshards.cycle = \"1h\"": "",
+	} {
+		c, err := ParseConfig("central.toml", []byte(text), DefaultFileConfig())
+		if fault == "" && err != nil || fault != "" && (err == nil || !strings.Contains(err.Error(), fault)) {
+			t.Errorf("%s\ngot %v, want %q", text, err, fault)
+		}
+		_, err = Config{Dir: "d", TokenKey: testKey(), FeedKeys: []gateway.FeedSecret{{1}}, FeedKeep: c.FeedKeep, ShardCycle: c.ShardCycle}.withDefaults()
+		if (err == nil) != (fault == "") {
+			t.Errorf("%s\nthe centre itself says %v", text, err)
+		}
+	}
+	_, err := Config{Dir: "d", TokenKey: testKey(), FeedKeys: []gateway.FeedSecret{{1}}, FeedKeep: time.Hour, ShardCycle: time.Minute}.withDefaults()
+	if err == nil || !strings.Contains(err.Error(), "shard cycle") || !strings.Contains(err.Error(), "keep of the feed") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -23,6 +23,8 @@ type registry struct {
 	byPerson map[Person]int32        // index into persons
 	persons  []person
 	bindings []binding
+	// shards holds the first binding of each shard.
+	shards   [gateway.Shards]int32
 	free     int32 // first unused element of bindings, linked by next
 	upgraded int   // persons with at least one binding (TIME-04)
 	schedule *gateway.Schedule
@@ -38,11 +40,18 @@ type person struct {
 type binding struct {
 	token  gateway.Token
 	person int32
-	next   int32
+	next   int32 // of the same person
+	// shardNext and shardBefore are its neighbours among those of the same
+	// shard, so that a snapshot of a shard need not look at the others.
+	shardNext, shardBefore int32
 }
 
 func newRegistry() *registry {
-	return &registry{byToken: map[gateway.Token]int32{}, byPerson: map[Person]int32{}, free: none}
+	r := &registry{byToken: map[gateway.Token]int32{}, byPerson: map[Person]int32{}, free: none}
+	for id := range r.shards {
+		r.shards[id] = none
+	}
+	return r
 }
 
 // decide returns the events that a command means, in order; no events where it

@@ -1,6 +1,7 @@
 package central
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -180,10 +181,24 @@ func TestRegistryAgainstModel(t *testing.T) {
 		for _, p := range m.owner {
 			people[p] = true
 		}
+		if shard := gateway.ShardOf(token); !slices.Equal(r.shard(shard), shardOf(r, shard)) {
+			t.Fatalf("seed %d, step %d: the shard that changed is not what a filter over all records says", seed, step)
+		}
 		if r.upgraded != len(people) || r.credentials() != len(want) {
 			t.Fatalf("seed %d, step %d: counts are wrong", seed, step)
 		}
 	}
+}
+
+// shardOf filters a shard out of all records.
+func shardOf(r *registry, id gateway.ShardID) (records []gateway.Change) {
+	for _, c := range r.records() {
+		if gateway.ShardOf(c.Token) == id {
+			records = append(records, c)
+		}
+	}
+	slices.SortFunc(records, func(a, b gateway.Change) int { return cmp.Compare(a.Token, b.Token) })
+	return records
 }
 
 func recordsOf(r *registry) map[gateway.Token]gateway.Record {

@@ -57,11 +57,14 @@ func (q *queue) close() {
 }
 
 // serve is the writer's loop.
-func (w *writer) serve(ctx context.Context, q *queue, heartbeat time.Duration) error {
+func (w *writer) serve(ctx context.Context, q *queue, heartbeat, shardCycle time.Duration) error {
 	// A round that has begun is finished: its outcome would be unknown.
 	commitCtx := context.WithoutCancel(ctx)
 	timer := time.NewTimer(0) // the first heartbeat says that the centre is back
 	defer timer.Stop()
+	snaps := newSnapshots(w.feed, shardCycle, w.now())
+	due := time.NewTimer(snaps.pause())
+	defer due.Stop()
 	var overflow uint64
 	for {
 		var err error
@@ -78,6 +81,9 @@ func (w *writer) serve(ctx context.Context, q *queue, heartbeat time.Duration) e
 				overflow = n
 			}
 			timer.Reset(heartbeat)
+		case <-due.C:
+			err = w.publishSnapshot(commitCtx, snaps)
+			due.Reset(snaps.pause())
 		case it := <-q.items:
 			var published bool
 			if published, err = w.serveRound(commitCtx, q, it); published {
