@@ -49,7 +49,7 @@ func termsAt(n uint64) (terms []gateway.KeyTerm) {
 
 // testOptions need little of the disk and of memory.
 func testOptions() Options {
-	return Options{MemTableSize: MinMemTableSize, MinFree: 1 << 20}
+	return Options{MemTableSize: MinMemTableSize, MinFree: 1 << 20, loadOps: 400}
 }
 
 // open opens a store that is closed at the end of the test at the latest.

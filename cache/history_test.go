@@ -21,8 +21,8 @@ type history struct {
 // one transaction of testOptions.
 const (
 	bigShard     = gateway.ShardID(3)
-	bigRecords   = 7_000
-	smallRecords = 150
+	bigRecords   = 900
+	smallRecords = 60
 )
 
 var smallShards = []gateway.ShardID{0, 1, 2, 64, 65, 2047, gateway.Shards - 1}
@@ -45,7 +45,7 @@ func newHistory(entries int) *history {
 	h := &history{truth: []model{{}}}
 	for n := range entries {
 		u := gateway.Update{To: at(uint64(n + 1))}
-		for _, i := range r.Perm(len(tokens))[:gateway.MaxChanges] {
+		for _, i := range r.Perm(len(tokens))[:600] {
 			c := gateway.Change{Token: tokens[i], Delete: r.IntN(4) == 0}
 			if !c.Delete {
 				c.Record = randomRecord(r)

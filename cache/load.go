@@ -192,6 +192,9 @@ type loader struct {
 
 func (s *Store) newLoader() *loader {
 	w := &loader{s: s, most: s.maxOps(), torn: map[gateway.ShardID]bool{}}
+	if s.loadOps != 0 {
+		w.most = min(w.most, s.loadOps)
+	}
 	w.it, w.done = s.iterate()
 	return w
 }

@@ -299,7 +299,7 @@ func TestUnfinishedBigShard(t *testing.T) {
 	}
 	big := gateway.Shard{ID: bigShard, At: at(9)}
 	first, _ := bigShard.Range()
-	for i := range gateway.Token(15_000) {
+	for i := range gateway.Token(1_500) {
 		big.Records = append(big.Records, gateway.Change{Token: first + i})
 	}
 	w := s.newLoader()

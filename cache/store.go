@@ -43,6 +43,10 @@ type Options struct {
 	// MinFree is the free disk space in bytes below which Open and Apply
 	// return ErrDiskFull; 0 = DefaultMinFree.
 	MinFree int64
+
+	// loadOps, if not 0, is the most writes in one transaction of a load, so that
+	// a test need not load as much as fills one of Badger's.
+	loadOps int
 }
 
 func (o *Options) complete() error {
@@ -99,6 +103,7 @@ type Store struct {
 	mu      sync.Mutex
 	scans   sync.WaitGroup
 	minFree int64
+	loadOps int // of the options
 	// version is the timestamp of the last commit; versions are ours to count
 	// because the database is opened in managed mode.
 	version uint64
@@ -137,7 +142,7 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, errors.Join(damaged(dir, err), h.close())
 	}
 	s := &Store{
-		home: h, db: db, log: o.Log, now: o.Now, minFree: o.MinFree,
+		home: h, db: db, log: o.Log, now: o.Now, minFree: o.MinFree, loadOps: o.loadOps,
 		reader:  db.NewTransactionAt(math.MaxUint64, false),
 		version: db.MaxVersion(), savedAt: o.Now(),
 	}

@@ -1,9 +1,11 @@
 package station
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 
+	"gateline/cache"
 	"gateline/drivers"
 	"gateline/gateway"
 )
@@ -66,7 +68,9 @@ func (d *desk) Decide(now time.Time, tap gateway.Tap) gateway.Answer {
 		if err != nil {
 			// A store that cannot tell is no snapshot (row 6).
 			q.Known, q.Usable = false, false
-			s.metrics.lookupErrors.Inc()
+			if !errors.Is(err, cache.ErrNotLoaded) {
+				s.metrics.lookupErrors.Inc()
+			}
 		}
 	}
 	a := gateway.Judge(s.schedule.Load().At(q.PolicyTime()), q)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"gateline/cache"
 )
 
 // Bounds of the listeners.
@@ -134,10 +136,20 @@ type check struct{ name, why string }
 
 func (s *Station) liveChecks() []check {
 	why := ""
-	if _, _, err := s.cache.Lookup(0); err != nil {
+	if s.storeFault() != nil {
 		why = whyLookup
 	}
 	return []check{{"store", why}}
+}
+
+// storeFault returns why the store does not answer lookups, nil while it does.
+// That a shard is not loaded yet is an answer.
+func (s *Station) storeFault() error {
+	_, _, err := s.cache.Lookup(0)
+	if errors.Is(err, cache.ErrNotLoaded) {
+		return nil
+	}
+	return err
 }
 
 // readyChecks says whether the box can serve gates by itself; the link to the

@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-
-	"gateline/gateway"
 )
 
 // notify tells systemd that the box is ready and, where the unit asks for it,
@@ -30,7 +28,7 @@ func (s *Station) notify(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
-			if _, _, err := s.cache.Lookup(gateway.Token(0)); err != nil {
+			if err := s.storeFault(); err != nil {
 				s.log.Error("the store does not answer; systemd will restart the box", "error", err)
 				continue
 			}
