@@ -13,6 +13,7 @@
 //
 //	'r' + token, 8 bytes big-endian   a record, as gateway.AppendRecord writes it
 //	's' + name                        the feed's state: position, schedule, keys, complete
+//	'm' + shard, 2 bytes big-endian   epoch and number of what the shard was loaded from
 //	'l' + name                        the box's own settings, see SaveLocal
 //
 // The leading byte keeps the spaces apart, keeps records in token order, and
@@ -25,5 +26,7 @@
 // leaves all of it or nothing. A heartbeat, which changes nothing but the
 // position, is kept in memory and written at most once a minute to spare the
 // flash; so the position on disk may be behind the data's, never ahead of it,
-// and after a restart the follower fetches those few entries again.
+// and after a restart the follower fetches those few entries again. A load that
+// needs several transactions leaves each shard as it was or as it is to be, and
+// the marks say which; a shard too large for one is left without a mark.
 package cache
