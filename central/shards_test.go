@@ -78,7 +78,7 @@ func (f *fakeFeed) PublishShard(_ context.Context, s gateway.Shard) error {
 }
 
 // serveFake runs the writer's loop over a feed in the time of a synctest bubble.
-func serveFake(t *testing.T, f *fakeFeed, cycle, howLong time.Duration, q *queue) (err error, log string) {
+func serveFake(t *testing.T, f *fakeFeed, cycle, howLong time.Duration, q *queue) (log string, err error) {
 	buffer := &logtest.Buffer{}
 	w := &writer{reg: newRegistry(), ledger: &ledger{}, feed: f, now: time.Now, log: buffer.Logger()}
 	e := event{kind: eventBind, token: 5, person: Person{1}}
@@ -88,7 +88,7 @@ func serveFake(t *testing.T, f *fakeFeed, cycle, howLong time.Duration, q *queue
 	ctx, cancel := context.WithTimeout(t.Context(), howLong)
 	defer cancel()
 	err = w.serve(ctx, q, time.Second, cycle)
-	return err, buffer.String()
+	return buffer.String(), err
 }
 
 // Shards come in turn, quickly until every shard has a snapshot and one in
@@ -98,7 +98,7 @@ func TestSnapshotPace(t *testing.T) {
 		const cycle = 2 * time.Hour
 		f := &fakeFeed{quick: gateway.Shards}
 		began := time.Now()
-		if err, _ := serveFake(t, f, cycle, 3*time.Hour, newQueue(1)); err != nil {
+		if _, err := serveFake(t, f, cycle, 3*time.Hour, newQueue(1)); err != nil {
 			t.Fatal(err)
 		}
 		first := f.shards[0].ID
@@ -138,7 +138,7 @@ func TestSnapshotsDelayARoundByOne(t *testing.T) {
 				q.put(item{command: readStats{}, answer: func(answer) { waited <- time.Since(began) }})
 			}
 		}()
-		if err, _ := serveFake(t, f, DefaultShardCycle, 2*time.Minute, q); err != nil {
+		if _, err := serveFake(t, f, DefaultShardCycle, 2*time.Minute, q); err != nil {
 			t.Fatal(err)
 		}
 		late := 0
@@ -158,12 +158,12 @@ func TestSnapshotsDelayARoundByOne(t *testing.T) {
 func TestSnapshotFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeFeed{quick: gateway.Shards, err: errors.New("no space")}
-		err, log := serveFake(t, f, DefaultShardCycle, time.Minute, newQueue(1))
+		log, err := serveFake(t, f, DefaultShardCycle, time.Minute, newQueue(1))
 		if err != nil || strings.Count(log, "could not be stored") != 1 || len(f.shards) < 100 {
 			t.Errorf("err %v after %d snapshots, log:\n%s", err, len(f.shards), log)
 		}
 		f.err = fmt.Errorf("publish: %w", replication.ErrFenced)
-		if err, _ := serveFake(t, f, DefaultShardCycle, time.Minute, newQueue(1)); !errors.Is(err, ErrTakenOver) {
+		if _, err := serveFake(t, f, DefaultShardCycle, time.Minute, newQueue(1)); !errors.Is(err, ErrTakenOver) {
 			t.Errorf("fenced: %v", err)
 		}
 	})
