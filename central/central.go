@@ -152,7 +152,7 @@ func openWriter(ctx context.Context, js jetstream.JetStream, cfg Config) (*write
 	if err != nil {
 		return nil, err
 	}
-	publisher, err := replication.OpenPublisher(ctx, js, replication.PublisherConfig{Keys: cfg.FeedKeys, Log: cfg.Log})
+	publisher, err := replication.OpenPublisher(ctx, js, replication.PublisherConfig{Keys: cfg.FeedKeys, MaxAge: cfg.FeedKeep, Log: cfg.Log})
 	if err != nil {
 		return nil, err
 	}

@@ -36,16 +36,6 @@ func checkKeep(keep, cycle time.Duration) error {
 	return nil
 }
 
-// shardFeed is what a feed can do that stores snapshots of shards.
-type shardFeed interface {
-	// PublishShard stores a snapshot of a shard that holds its records as they
-	// are after the last entry published, and blocks until it is safe.
-	PublishShard(context.Context, gateway.Shard) error
-	// ShardsComplete reports whether every shard has a snapshot: until then no
-	// box can start from shards.
-	ShardsComplete() bool
-}
-
 // shardTimeout bounds the writing of one snapshot.
 const shardTimeout = 5 * time.Second
 
@@ -55,7 +45,7 @@ const quickStep = 20 * time.Millisecond
 // snapshots writes the shards in turn, between rounds: a round waits for one
 // shard at most. Run's goroutine uses it.
 type snapshots struct {
-	feed  shardFeed // nil = the feed has no snapshots
+	feed  feed
 	cycle time.Duration
 	next  gateway.ShardID
 	// failing is true from a snapshot that could not be stored to the next one
@@ -66,8 +56,7 @@ type snapshots struct {
 // newSnapshots begins at the shard whose turn it is by the clock, so that a
 // centre that is started often gets to all of them.
 func newSnapshots(f feed, cycle time.Duration, now time.Time) *snapshots {
-	s := &snapshots{cycle: cycle}
-	s.feed, _ = f.(shardFeed) // until every feed can
+	s := &snapshots{feed: f, cycle: cycle}
 	s.next = gateway.ShardID(uint64(now.UnixNano()) % uint64(cycle) / uint64(s.step()) % gateway.Shards)
 	return s
 }
@@ -77,7 +66,7 @@ func (s *snapshots) step() time.Duration { return s.cycle / gateway.Shards }
 
 // pause returns how long to wait for the next snapshot.
 func (s *snapshots) pause() time.Duration {
-	if s.feed != nil && !s.feed.ShardsComplete() {
+	if !s.feed.ShardsComplete() {
 		return quickStep
 	}
 	return s.step()
@@ -88,7 +77,7 @@ func (s *snapshots) pause() time.Duration {
 // shards are a second way to what the feed holds.
 func (w *writer) publishSnapshot(ctx context.Context, s *snapshots) error {
 	last := w.feed.Last()
-	if s.feed == nil || last.Number == 0 {
+	if last.Number == 0 {
 		return nil // the first heartbeat comes before any snapshot
 	}
 	shard := gateway.Shard{

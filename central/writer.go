@@ -21,6 +21,12 @@ type feed interface {
 	// Publish stores the entry as the next one and blocks until it is safe.
 	// After an error it is not known whether it was stored.
 	Publish(context.Context, *replication.Entry) error
+	// PublishShard stores a snapshot of a shard that holds its records as they
+	// are after the last entry published, and blocks until it is safe.
+	PublishShard(context.Context, gateway.Shard) error
+	// ShardsComplete reports whether every shard has a snapshot: until then no
+	// box can start from shards.
+	ShardsComplete() bool
 }
 
 // commitTimeout bounds one append or one publication. A hub that takes longer

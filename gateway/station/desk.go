@@ -65,6 +65,11 @@ func (d *desk) Decide(now time.Time, tap gateway.Tap) gateway.Answer {
 	if q.Readable {
 		var err error
 		q.Record, q.Known, err = s.directory.Lookup(d.tokenizer.Token(tap.Credential))
+		if q.Known {
+			// What a loaded shard holds is as good as its age; only an absent
+			// record means nothing before all is there.
+			q.Usable = true
+		}
 		if err != nil {
 			// A store that cannot tell is no snapshot (row 6).
 			q.Known, q.Usable = false, false

@@ -236,3 +236,17 @@ func TestAge(t *testing.T) {
 		}
 	}
 }
+
+// While shards are still being loaded, a record that is there answers, and one
+// that is not means nothing.
+func TestDecideWhileLoading(t *testing.T) {
+	d := newTestDesk(t, tested(t, riderCard))
+	d.shared.usable = func() bool { return false }
+	now := time.Now()
+	if a := d.Decide(now, entryOf(t, riderCard)); a.Verdict != gateway.VerdictPass {
+		t.Errorf("a rider of a loaded shard: %v %v", a.Verdict, a.Reason)
+	}
+	if a := d.Decide(now, entryOf(t, "3104770000000000002")); a.Reason != gateway.R24 {
+		t.Errorf("a rider without a record: %v", a.Reason)
+	}
+}

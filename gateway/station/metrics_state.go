@@ -64,6 +64,7 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 		descState, descTrouble, descRound, descTaps, descAsked, descMissed, descDamaged, descRefusals, descStale} {
 		ch <- d
 	}
+	describeShards(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -105,6 +106,7 @@ func (c *stateCollector) collectStore(to sink, now time.Time) {
 	to.counter(descGaps, feed.Gaps)
 	to.counter(descRefused, feed.Refused)
 	to.counter(descApplyErr, feed.ApplyErrors)
+	collectShards(to, feed)
 	schedule := c.s.schedule.Load()
 	if schedule == nil {
 		to.gauge(descPolicy, 0)

@@ -21,13 +21,16 @@ var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
 // page is what the status page shows: states and counts of the box.
 type page struct {
-	Station, Now  string
-	Ready         bool
-	Checks        []pageCheck
-	LinkUp        bool
-	FeedNumber    uint64
-	Age           string
-	Fresh         bool
+	Station, Now string
+	Ready        bool
+	Checks       []pageCheck
+	LinkUp       bool
+	FeedNumber   uint64
+	Age          string
+	Fresh        bool
+	// Copy says how far the data is proven; CopyWell that nothing is wrong.
+	Copy          string
+	CopyWell      bool
 	Policy        *gateway.Policy
 	PolicyVersion uint64
 	Next          *gateway.Policy
@@ -73,6 +76,7 @@ func (s *Station) page(now time.Time) page {
 		LinkUp: s.feed.Connected(), FeedNumber: position.Number, Age: "–",
 		Policy: schedule.At(now), Switch: switches.Station,
 	}
+	p.Copy, p.CopyWell = copyText(s.feed.Stats(), now)
 	for _, c := range s.readyChecks() {
 		p.Checks = append(p.Checks, pageCheck{inBoth(c.name), inBoth(c.why)})
 		p.Ready = p.Ready && c.why == ""

@@ -112,7 +112,7 @@ func (s *Station) openFeed(onApplied func(gateway.Update)) (err error) {
 		return err
 	}
 	s.feed, err = replication.OpenBox(replication.BoxConfig{
-		Station: s.cfg.Station, CentreURL: s.cfg.CentreURL, Link: link, Keys: s.cfg.FeedKeys, Store: wholeStore{s.cache}, Log: s.log,
+		Station: s.cfg.Station, CentreURL: s.cfg.CentreURL, Link: link, Keys: s.cfg.FeedKeys, Store: s.cache, Log: s.log,
 		OnApplied: func(u gateway.Update) {
 			if u.Schedule != nil {
 				s.schedule.Store(u.Schedule.ForStation(s.cfg.Station))
