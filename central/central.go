@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -14,8 +15,11 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
+	"golang.org/x/sync/errgroup"
 
+	"gateline/central/fleet"
 	"gateline/gateway"
+	"gateline/internal/httpserve"
 	"gateline/replication"
 )
 
@@ -41,6 +45,12 @@ type Config struct {
 	// AcceptClock confirms the clock of a centre that was off for longer than 30
 	// days (ErrClock).
 	AcceptClock bool
+	// StatusListen is the host:port of the metrics (port 0 = choose; empty =
+	// none).
+	StatusListen string
+	// Fleet says when a station is worth an alarm; what is zero takes its
+	// default.
+	Fleet fleet.Limits
 	// Heartbeat is the longest time without a feed entry; 0 = 1 s.
 	Heartbeat time.Duration
 	// ShardCycle is how long the centre takes to write a snapshot of every
@@ -89,7 +99,8 @@ func (cfg Config) withDefaults() (Config, error) {
 // openTimeout bounds what Open waits for the embedded server.
 const openTimeout = 30 * time.Second
 
-// Central is the centre: hub, registry, ledger, feed and ops service.
+// Central is the centre: hub, registry, ledger, feed, ops service, and what the
+// stations report.
 type Central struct {
 	cfg     Config
 	hub     *replication.Hub
@@ -97,6 +108,8 @@ type Central struct {
 	service micro.Service
 	writer  *writer
 	queue   *queue
+	fleet   *fleetWatch
+	status  net.Listener // of the metrics; nil = none
 
 	runOnce sync.Once
 	// done is closed when Run has returned or can no longer start; usable is
@@ -119,7 +132,7 @@ func Open(cfg Config) (*Central, error) {
 	if err := c.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the centre in %s: %w", cfg.Dir, err), c.Close())
 	}
-	cfg.Log.Info("centre open", "dir", cfg.Dir, "clients", c.ClientAddr(), "leafs", c.LeafAddr(), "feed_number", c.FeedNumber(), "feed_key", c.writer.feed.Key().ID())
+	cfg.Log.Info("centre open", "dir", cfg.Dir, "clients", c.ClientAddr(), "leafs", c.LeafAddr(), "metrics", c.StatusAddr(), "feed_number", c.FeedNumber(), "feed_key", c.writer.feed.Key().ID())
 	return c, nil
 }
 
@@ -143,8 +156,18 @@ func (c *Central) open() error {
 	if c.writer, err = openWriter(ctx, js, c.cfg); err != nil {
 		return err
 	}
-	c.service, err = openService(c.conn, c.cfg.TokenKey, c.queue)
-	return err
+	if c.fleet, err = openFleetWatch(ctx, js, c.cfg, c.writer.feed.Last); err != nil {
+		return err
+	}
+	if c.cfg.StatusListen != "" {
+		if c.status, err = listenStatus(ctx, c.cfg.StatusListen); err != nil {
+			return err
+		}
+	}
+	if c.service, err = openService(c.conn, c.cfg.TokenKey, c.queue); err != nil {
+		return err
+	}
+	return addFleet(c.service, c.conn, c.fleet)
 }
 
 func openWriter(ctx context.Context, js jetstream.JetStream, cfg Config) (*writer, error) {
@@ -179,6 +202,21 @@ func (c *Central) Run(ctx context.Context) error {
 }
 
 func (c *Central) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.runWriter(ctx) })
+	g.Go(func() error { c.fleet.run(ctx); return nil })
+	if c.status != nil {
+		g.Go(func() error {
+			if err := httpserve.Serve(ctx, c.status, metricsHandler(c.fleet)); ctx.Err() == nil {
+				return err
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+func (c *Central) runWriter(ctx context.Context) error {
 	if err := c.writer.replay(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil // told to stop before it was ready
@@ -212,6 +250,9 @@ func (c *Central) close() error {
 		faults = append(faults, c.conn.FlushTimeout(time.Second)) // the last answers
 		c.conn.Close()
 	}
+	if c.status != nil {
+		faults = append(faults, httpserve.Close(c.status))
+	}
 	if c.hub != nil {
 		faults = append(faults, c.hub.Close())
 	}
@@ -226,6 +267,14 @@ func (c *Central) ClientAddr() string { return c.hub.ClientAddr() }
 
 // LeafAddr returns the host:port bound for boxes, "" if none.
 func (c *Central) LeafAddr() string { return c.hub.LeafAddr() }
+
+// StatusAddr returns the host:port of the metrics, "" if none.
+func (c *Central) StatusAddr() string {
+	if c.status == nil {
+		return ""
+	}
+	return c.status.Addr().String()
+}
 
 // Connect returns an in-process connection to the hub, for a Client in the
 // same process. The caller closes it before the centre is closed.

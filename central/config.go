@@ -37,6 +37,8 @@ type FileConfig struct {
 	LinkFile string
 	// StationsFile lists the boxes that may connect; only with LinkFile.
 	StationsFile string
+	// StatusListen is host:port of the metrics; empty = none.
+	StatusListen string
 }
 
 // DefaultFileConfig returns what holds for every key that a file leaves out.
@@ -106,6 +108,10 @@ func ParseConfig(name string, data []byte, defaults FileConfig) (FileConfig, err
 		boxes.Fault("link_file", "missing: boxes of other machines have to prove who they are, and the centre too; gateline link-key init makes the file")
 	}
 	boxes.End()
+	status := root.Table("status")
+	status.String("listen", &c.StatusListen)
+	checkListen(status, c.StatusListen)
+	status.End()
 	root.End()
 	return c, doc.Err()
 }
@@ -143,7 +149,7 @@ func (c FileConfig) Config() (Config, error) {
 	if err := errors.Join(tokenErr, feedErr, linkErr); err != nil {
 		return Config{}, err
 	}
-	return Config{Dir: c.Dir, ClientListen: c.OpsListen, LeafListen: c.BoxesListen, Link: link, TokenKey: token, FeedKeys: feed,
+	return Config{Dir: c.Dir, ClientListen: c.OpsListen, LeafListen: c.BoxesListen, StatusListen: c.StatusListen, Link: link, TokenKey: token, FeedKeys: feed,
 		FeedKeep: c.FeedKeep, ShardCycle: c.ShardCycle}, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"gateline/gateway"
+	"gateline/replication"
 )
 
 // reply is every answer of the ops service.
@@ -18,6 +19,8 @@ type reply struct {
 	Changed  int               `json:"changed,omitempty"`
 	Schedule *gateway.Schedule `json:"schedule,omitempty"`
 	Stats    *Stats            `json:"stats,omitempty"`
+	Fleet    *FleetPage        `json:"fleet,omitempty"`
+	Station  *FleetStation     `json:"station,omitempty"`
 	Code     Code              `json:"code,omitempty"`
 	ZH       string            `json:"zh,omitempty"`
 	EN       string            `json:"en,omitempty"`
@@ -72,8 +75,7 @@ func openService(conn *nats.Conn, key gateway.TokenKey, q *queue) (micro.Service
 		return nil, fmt.Errorf("start the service %s: %w", ServiceName, err)
 	}
 	for _, e := range endpoints() {
-		name := strings.ReplaceAll(strings.TrimPrefix(e.subject, "gateline.ops."), ".", "-")
-		err := service.AddEndpoint(name, e.handler(conn, newDoor(key), q),
+		err := service.AddEndpoint(endpointName(e.subject), e.handler(conn, newDoor(key), q),
 			micro.WithEndpointSubject(e.subject), micro.WithEndpointPendingLimits(maxEndpointRequests, maxEndpointBytes))
 		if err != nil {
 			_ = service.Stop() // the cause is err
@@ -86,6 +88,11 @@ func openService(conn *nats.Conn, key gateway.TokenKey, q *queue) (micro.Service
 		return nil, fmt.Errorf("start the service %s: %w", ServiceName, err)
 	}
 	return service, nil
+}
+
+// endpointName returns the name under which a subject is listed.
+func endpointName(subject string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(subject, replication.SubjectOps), ".", "-")
 }
 
 // handler reads requests one after the other; d is its own.

@@ -30,6 +30,8 @@ const (
 	CodeBadPolicy Code = "E121"
 	// CodeNoKey refuses to change the feed to a key that the centre has not got.
 	CodeNoKey Code = "E122"
+	// CodeNoStation refuses to tell of a station that has never reported.
+	CodeNoStation Code = "E123"
 )
 
 // Refusal is the centre's coded no, in both languages. Detail says what was
@@ -84,6 +86,8 @@ func (c Code) texts() (zh, en string) {
 		return "策略文件有误", "the policy cannot be used"
 	case CodeNoKey:
 		return "中心没有该密钥,或该密钥已停用", "the centre has no such key, or it is retired"
+	case CodeNoStation:
+		return "没有收到过该车站的报告", "no station of this name has reported"
 	}
 	return "服务繁忙,请稍后再试", "the centre is busy, please try again later"
 }

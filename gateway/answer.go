@@ -56,6 +56,17 @@ func Reasons() []Reason {
 	return []Reason{R00, R01, R02, R10, R11, R12, R13, R20, R21, R22, R23, R24, R25, R26}
 }
 
+// Verdict returns the verdict that the reason stands behind.
+func (r Reason) Verdict() Verdict {
+	switch {
+	case r < R10:
+		return VerdictPass
+	case r < R20:
+		return VerdictRefuse
+	}
+	return VerdictManual
+}
+
 // String returns the code as R00 … R26.
 func (r Reason) String() string { return fmt.Sprintf("R%02d", uint8(r)) }
 

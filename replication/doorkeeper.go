@@ -57,6 +57,7 @@ func (d *doorkeeper) open(srv *server.Server, link *HubLink) error {
 	for service, kind := range map[string]server.ServiceRespType{
 		directGetOf(StreamFeed):   server.Streamed,
 		directGetOf(StreamShards): server.Streamed,
+		SubjectStatus + ">":       server.Singleton,
 		SubjectOps + ">":          server.Singleton,
 		subjectServices:           server.Streamed,
 	} {
@@ -68,7 +69,7 @@ func (d *doorkeeper) open(srv *server.Server, link *HubLink) error {
 		d.ops.AddServiceImport(centre, subjectServices, subjectServices))
 	if link == nil {
 		var err error
-		d.all, err = d.accountOf(accountStations)
+		d.all, err = d.accountOf(accountStations, "*")
 		faults = append(faults, err)
 	} else {
 		faults = append(faults, d.setStations(link.Stations))
@@ -79,9 +80,10 @@ func (d *doorkeeper) open(srv *server.Server, link *HubLink) error {
 // directGetOf returns JetStream's own subject of a Direct Get on a stream.
 func directGetOf(stream string) string { return "$JS.API.DIRECT.GET." + stream }
 
-// accountOf returns an account of the hub that has what boxes need. It is made
-// where it is not there yet, and stays as long as the server.
-func (d *doorkeeper) accountOf(name string) (*server.Account, error) {
+// accountOf returns an account of the hub that has what the box of a station
+// needs, * = of any. It is made where it is not there yet, and stays as long as
+// the server.
+func (d *doorkeeper) accountOf(name, station string) (*server.Account, error) {
 	account, isNew := d.srv.LookupOrRegisterAccount(name)
 	if !isNew {
 		return account, nil
@@ -90,6 +92,8 @@ func (d *doorkeeper) accountOf(name string) (*server.Account, error) {
 	return account, errors.Join(
 		account.AddServiceImport(centre, SubjectFetch, directGetOf(StreamFeed)),
 		account.AddServiceImport(centre, SubjectFetchShards, directGetOf(StreamShards)),
+		account.AddServiceImport(centre, SubjectStatus+station, SubjectStatus+station),
+		account.AddServiceImport(centre, SubjectStatus+station+HoursSuffix, SubjectStatus+station+HoursSuffix),
 		account.AddStreamImport(centre, SubjectLive, ""))
 }
 
@@ -102,7 +106,7 @@ func (d *doorkeeper) setStations(list []StationKey) error {
 		if _, twice := next[s.Key]; twice || names[s.Station] || !nkeys.IsValidPublicUserKey(s.Key) {
 			return fmt.Errorf("station %s: its key is none, or key or station stand there twice", s.Station)
 		}
-		account, err := d.accountOf(accountStation + s.Station)
+		account, err := d.accountOf(accountStation+s.Station, s.Station)
 		if err != nil {
 			return fmt.Errorf("account of station %s: %w", s.Station, err)
 		}
@@ -194,7 +198,7 @@ func signed(opts *server.ClientOpts, nonce []byte) bool {
 
 // boxPermissions is what a box of a station may do.
 func boxPermissions(station string) *server.Permissions {
-	return permissions([]string{SubjectFetch, SubjectFetchShards}, []string{SubjectLive, InboxPrefix + station + ".*"})
+	return permissions([]string{SubjectFetch, SubjectFetchShards, SubjectStatus + station, SubjectStatus + station + HoursSuffix}, []string{SubjectLive, InboxPrefix + station + ".*"})
 }
 
 func permissions(publish, subscribe []string) *server.Permissions {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"gateline/gateway"
+	"gateline/internal/httpserve"
 	"gateline/internal/logtest"
 )
 
@@ -113,7 +114,7 @@ func TestControlLargestState(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- serveHTTP(ctx, l, (&Station{switches: s}).controlHandler()) }()
+	go func() { ended <- httpserve.Serve(ctx, l, (&Station{switches: s}).controlHandler()) }()
 	state, err := NewControl(path).State(ctx)
 	if err != nil || len(state.Gates) != len(gates) {
 		t.Errorf("%d gates, %v", len(state.Gates), err)

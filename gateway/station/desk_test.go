@@ -201,8 +201,8 @@ func TestVerdictOf(t *testing.T) {
 		gateway.VerdictPass: "R00 R01 R02", gateway.VerdictRefuse: "R10 R11 R12 R13", gateway.VerdictManual: "R20 R21 R22 R23 R24 R25 R26",
 	}
 	for _, r := range gateway.Reasons() {
-		if !strings.Contains(want[verdictOf(r)], r.String()) {
-			t.Errorf("%v stands beside %v", r, verdictOf(r))
+		if !strings.Contains(want[r.Verdict()], r.String()) {
+			t.Errorf("%v stands beside %v", r, r.Verdict())
 		}
 	}
 }

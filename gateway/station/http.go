@@ -15,16 +15,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"gateline/cache"
+	"gateline/internal/httpserve"
 )
 
-// Bounds of the listeners.
-const (
-	httpReadLimit  = 5 * time.Second
-	httpWriteLimit = 30 * time.Second
-	httpHeaderSize = 16 << 10
-	httpStopLimit  = 2 * time.Second
-	maxScrapes     = 4
-)
+// maxScrapes bounds how many ask for the metrics at once.
+const maxScrapes = 4
 
 // openListeners opens the status page's TCP port and the control socket.
 func (s *Station) openListeners(ctx context.Context) (err error) {
@@ -33,25 +28,15 @@ func (s *Station) openListeners(ctx context.Context) (err error) {
 		if s.status, err = lc.Listen(ctx, "tcp", s.cfg.StatusListen); err != nil {
 			return fmt.Errorf("status page: %w: free the address or set [status] listen to another", err)
 		}
-		s.closers = append(s.closers, closeListener(s.status))
+		s.closers = append(s.closers, func() error { return httpserve.Close(s.status) })
 	}
 	if s.cfg.ControlSocket != "" {
 		if s.control, err = listenControl(ctx, s.cfg.ControlSocket); err != nil {
 			return err
 		}
-		s.closers = append(s.closers, closeListener(s.control))
+		s.closers = append(s.closers, func() error { return httpserve.Close(s.control) })
 	}
 	return nil
-}
-
-// closeListener closes a listener that a server may have closed already.
-func closeListener(l net.Listener) func() error {
-	return func() error {
-		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			return err
-		}
-		return nil
-	}
 }
 
 // listenControl opens the control socket: owner and group may use it. A socket
@@ -87,28 +72,6 @@ func listenControl(ctx context.Context, path string) (net.Listener, error) {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
 	return listen()
-}
-
-// serveHTTP serves l until ctx is done.
-func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
-	srv := &http.Server{
-		Handler: h, ReadTimeout: httpReadLimit, WriteTimeout: httpWriteLimit, MaxHeaderBytes: httpHeaderSize,
-		BaseContext: func(net.Listener) context.Context { return ctx },
-	}
-	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpStopLimit)
-		defer cancel()
-		stopped <- srv.Shutdown(limit)
-	})
-	err := srv.Serve(l)
-	if stop() {
-		return fmt.Errorf("serve %s: %w", l.Addr(), err)
-	}
-	if err := <-stopped; err != nil {
-		_ = srv.Close() // a slow client had its chance
-	}
-	return ctx.Err()
 }
 
 // statusHandler serves metrics, health and the status page. It tells counts

@@ -12,6 +12,7 @@ import (
 
 	"gateline/drivers"
 	"gateline/gateway"
+	"gateline/internal/httpserve"
 )
 
 // The lines of the largest box come over the socket whole.
@@ -46,7 +47,7 @@ func TestControlLargestLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- serveHTTP(ctx, l, s.controlHandler()) }()
+	go func() { ended <- httpserve.Serve(ctx, l, s.controlHandler()) }()
 	status, err := NewControl(path).Lines(ctx)
 	if err != nil || len(status.Lines) != MaxLines || len(status.Lines[MaxLines-1].Gates) != MaxGatesPerLine || len(status.Lines[0].Gates[0].Troubles) != 4 {
 		t.Errorf("%d lines, %v", len(status.Lines), err)

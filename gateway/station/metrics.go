@@ -25,17 +25,9 @@ type metrics struct {
 	lookupErrors prometheus.Counter
 	// By reason code; the verdict follows from it.
 	answers, observed [256]prometheus.Counter
-}
-
-// verdictOf returns the verdict that a reason code stands behind.
-func verdictOf(r gateway.Reason) gateway.Verdict {
-	switch {
-	case r < gateway.R10:
-		return gateway.VerdictPass
-	case r < gateway.R20:
-		return gateway.VerdictRefuse
-	}
-	return gateway.VerdictManual
+	// counts are the same for the hourly sums, which a Counter cannot be read
+	// for.
+	counts counts
 }
 
 func newMetrics(version, station string) *metrics {
@@ -56,7 +48,7 @@ func newMetrics(version, station string) *metrics {
 	observed := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gateline_observed_total", Help: "What would have been answered, in mode observe."}, []string{"verdict", "reason"})
 	for _, r := range gateway.Reasons() {
-		labels := prometheus.Labels{"verdict": verdictOf(r).String(), "reason": r.String()}
+		labels := prometheus.Labels{"verdict": r.Verdict().String(), "reason": r.String()}
 		m.answers[r], m.observed[r] = answers.With(labels), observed.With(labels)
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
@@ -72,7 +64,9 @@ func newMetrics(version, station string) *metrics {
 func (m *metrics) decided(a gateway.Answer, took time.Duration) {
 	m.decision.Observe(took.Seconds())
 	m.answers[a.Reason].Inc()
+	m.counts.answers[a.Reason].Add(1)
 	if a.Observed {
 		m.observed[a.WouldReason].Inc()
+		m.counts.observed[a.WouldReason].Add(1)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"gateline/drivers"
 	"gateline/drivers/serial"
 	"gateline/gateway"
+	"gateline/internal/httpserve"
 	"gateline/replication"
 )
 
@@ -31,6 +32,8 @@ type Options struct {
 	// OnAnswered is called on a line's goroutine each time answers have been
 	// written; the times are those of drivers.Station.Answered.
 	OnAnswered func(handed, written time.Duration)
+	// ReportEvery is the time between two reports to the centre; 0 = 5 s.
+	ReportEvery time.Duration
 }
 
 // Station is one box.
@@ -46,6 +49,7 @@ type Station struct {
 	switches *Switches
 	metrics  *metrics
 	schedule atomic.Pointer[gateway.Schedule]
+	reports  reports
 
 	status, control net.Listener
 	closers         []func() error
@@ -75,6 +79,7 @@ func Open(ctx context.Context, cfg Config, o Options) (_ *Station, err error) {
 	}
 	s.closers = append(s.closers, s.cache.Close)
 	s.schedule.Store(s.cache.Schedule().ForStation(cfg.Station))
+	s.reports = openReports(s.cache, &o, s.now(), s.log)
 
 	var gates []string
 	for _, l := range cfg.Lines {
@@ -203,12 +208,13 @@ func (s *Station) Run(ctx context.Context) error {
 		g.Go(func() error { return line.Run(ctx) })
 	}
 	if s.status != nil {
-		g.Go(func() error { return serveHTTP(ctx, s.status, s.statusHandler()) })
+		g.Go(func() error { return httpserve.Serve(ctx, s.status, s.statusHandler()) })
 	}
 	if s.control != nil {
-		g.Go(func() error { return serveHTTP(ctx, s.control, s.controlHandler()) })
+		g.Go(func() error { return httpserve.Serve(ctx, s.control, s.controlHandler()) })
 	}
 	g.Go(func() error { return s.watchGates(ctx) })
+	g.Go(func() error { return s.sendReports(ctx) })
 	g.Go(func() error { return s.notify(ctx) })
 	err := g.Wait()
 	if asked.Err() != nil && errors.Is(err, asked.Err()) {
