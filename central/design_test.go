@@ -20,6 +20,7 @@ func TestDesignExamples(t *testing.T) {
 	}
 	example := regexp.MustCompile("(?s)### (gateline\\.ops\\.[a-z.]+)\n.*?```json\n(.*?)```\n```json\n(.*?)```")
 	c := start(t, testConfig(t.TempDir(), &logtest.Buffer{}))
+	reports(t, c, "xizhimen", nil)
 	shown := map[string]bool{}
 	for _, m := range example.FindAllStringSubmatch(string(text), -1) {
 		subject := m[1]
@@ -44,9 +45,16 @@ func TestDesignExamples(t *testing.T) {
 			compareStats(t, s, got["stats"].(map[string]any))
 		}
 	}
+	var subjects []string
 	for _, e := range endpoints() {
-		if !shown[e.subject] {
-			t.Errorf("DESIGN.md shows no example of %s", e.subject)
+		subjects = append(subjects, e.subject)
+	}
+	for _, e := range c.fleet.endpoints() {
+		subjects = append(subjects, e.subject)
+	}
+	for _, subject := range subjects {
+		if !shown[subject] {
+			t.Errorf("DESIGN.md shows no example of %s", subject)
 		}
 	}
 }

@@ -137,16 +137,6 @@ func (f *Fleet) Rows(after string, limit int, now time.Time) (rows []Row, more b
 	return rows, len(names) > limit
 }
 
-// Count returns how many stations are in each state at now.
-func (f *Fleet) Count(now time.Time) map[State]int {
-	counts := make(map[State]int)
-	for _, s := range f.stations {
-		is, _ := Judge(&s.seen, f.limits, f.since, now)
-		counts[is]++
-	}
-	return counts
-}
-
 // Worst orders rows: who needs somebody soonest first, then by name.
 func Worst(a, b Row) int {
 	if a.State != b.State {

@@ -231,10 +231,14 @@ func (r *road) connect(near net.Conn) {
 }
 
 // startCentre opens and runs a centre for as long as the test lasts.
-func startCentre(t *testing.T) (*central.Central, *central.Client) {
+func startCentre(t *testing.T, changes ...func(*central.Config)) (*central.Central, *central.Client) {
 	t.Helper()
-	c, err := central.Open(central.Config{
-		Dir: filepath.Join(t.TempDir(), "centre"), LeafListen: "127.0.0.1:0", TokenKey: testKey(), FeedKeys: []gateway.FeedSecret{testFeedSecret}, Heartbeat: 50 * time.Millisecond})
+	cfg := central.Config{
+		Dir: filepath.Join(t.TempDir(), "centre"), LeafListen: "127.0.0.1:0", TokenKey: testKey(), FeedKeys: []gateway.FeedSecret{testFeedSecret}, Heartbeat: 50 * time.Millisecond}
+	for _, change := range changes {
+		change(&cfg)
+	}
+	c, err := central.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ type reports struct {
 // openReports takes up the hourly sums of the box's last run. Sums that cannot be
 // read are no reason not to start.
 func openReports(store localStore, o *Options, now time.Time, log *slog.Logger) reports {
-	r := reports{every: cmp.Or(o.ReportEvery, reportEvery), release: replication.ReportText(o.Version), log: log, store: store}
+	r := reports{every: cmp.Or(o.ReportEvery, reportEvery), release: replication.ReportText(o.Version), log: log, store: store, sums: hourSums{hours: []replication.Hour{}}}
 	raw, err := store.LoadLocal(hoursName)
 	if err != nil || raw == nil {
 		return r // a store that cannot be read says so elsewhere
@@ -52,7 +52,7 @@ func openReports(store localStore, o *Options, now time.Time, log *slog.Logger) 
 		log.Warn("the hourly sums of the last run cannot be read and begin anew", "error", err)
 		return r
 	}
-	r.sums.hours = kept.Hours
+	r.sums.hours = append(r.sums.hours, kept.Hours...)
 	r.sums.add(now, new(counts)) // drops those that are too old
 	return r
 }
