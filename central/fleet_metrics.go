@@ -19,8 +19,8 @@ const maxScrapes = 4
 
 var (
 	descStations = prometheus.NewDesc("gateline_fleet_stations", "Stations by state.", []string{"state"}, nil)
-	descState    = prometheus.NewDesc("gateline_fleet_station_state", "State of a station: 0 ok, 1 expected, 2 behind, 3 faulty, 4 loading, 5 stale, 6 silent, 7 disagrees.", []string{"station"}, nil)
-	descAge      = prometheus.NewDesc("gateline_fleet_station_age_seconds", "Age of a station's data; missing where it has none.", []string{"station"}, nil)
+	descState    = prometheus.NewDesc("gateline_fleet_station_state", "Always 1; the label tells the state that a station is in.", []string{"station", "state"}, nil)
+	descAge      = prometheus.NewDesc("gateline_fleet_station_age_seconds", "Age of the data that a station last reported of; missing where it has none.", []string{"station"}, nil)
 	descReported = prometheus.NewDesc("gateline_fleet_station_reported_timestamp_seconds", "When a station last reported.", []string{"station"}, nil)
 	descServing  = prometheus.NewDesc("gateline_fleet_station_gates_serving", "Gates of a station in service, as it last reported.", []string{"station"}, nil)
 	descGates    = prometheus.NewDesc("gateline_fleet_station_gates", "Gates of a station.", []string{"station"}, nil)
@@ -52,7 +52,7 @@ func (c fleetCollector) Collect(ch chan<- prometheus.Metric) {
 	counts := make(map[fleet.State]int)
 	for _, r := range rows {
 		counts[r.State]++
-		gauge(descState, float64(r.State), r.Station)
+		gauge(descState, 1, r.Station, r.State.String())
 		if r.AgeS != nil {
 			gauge(descAge, *r.AgeS, r.Station)
 		}

@@ -126,7 +126,7 @@ func TestFleetPassesOver(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		`gateline_fleet_stations{state="ok"}`: "1", `gateline_fleet_stations{state="silent"}`: "0",
-		`gateline_fleet_station_state{station="xizhimen"}`: "0", `gateline_fleet_station_gates{station="xizhimen"}`: "0",
+		`gateline_fleet_station_state{state="ok",station="xizhimen"}`: "1", `gateline_fleet_station_gates{station="xizhimen"}`: "0",
 	} {
 		if got := metric(name); got != want {
 			t.Errorf("%s is %q, want %s", name, got, want)
@@ -240,4 +240,52 @@ func TestTellChanges(t *testing.T) {
 	if n := strings.Count(log.String(), "\n"); n != 2 {
 		t.Errorf("%d lines", n)
 	}
+}
+
+// BenchmarkFleetReport measures a report from the connection until the centre
+// has judged it, stream and comparison with the feed included; those of 5,000
+// stations come in 1,000 a second.
+func BenchmarkFleetReport(b *testing.B) {
+	cfg := testConfig(b.TempDir(), &logtest.Buffer{})
+	c, err := Open(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := errors.Join(<-ended, c.Close()); err != nil {
+			b.Error(err)
+		}
+	}()
+	conn, err := c.Connect()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	const stations = 5000
+	sent := 0
+	for b.Loop() {
+		r := replication.Report{Station: fmt.Sprintf("s-%04d", sent%stations), UptimeS: int64(sent/stations + 1), Usable: true}
+		data, err := r.Encode()
+		if err == nil {
+			err = conn.Publish(replication.SubjectStatus+r.Station, data)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		sent++
+	}
+	until(b, "all are judged", func() bool {
+		c.fleet.mu.Lock()
+		defer c.fleet.mu.Unlock()
+		taken := 0
+		rows, _ := c.fleet.fleet.Rows("", stations, time.Now())
+		for _, r := range rows {
+			taken += int(r.Report.UptimeS) // of each station that is how many it sent
+		}
+		return taken == sent
+	})
 }

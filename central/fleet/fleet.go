@@ -97,7 +97,8 @@ type Row struct {
 	// reported.
 	BehindEntries uint64  `json:"behind_entries"`
 	BehindS       float64 `json:"behind_s"`
-	// AgeS is how many seconds old its data are; nil = it has none.
+	// AgeS is how many seconds old its data are, those that it reported of; nil =
+	// it has none.
 	AgeS *float64 `json:"age_s,omitempty"`
 	// ReportedS is how many seconds ago it reported.
 	ReportedS float64             `json:"reported_s"`
@@ -110,16 +111,19 @@ func (f *Fleet) Row(name string, now time.Time) (Row, error) {
 	if s == nil {
 		return Row{}, ErrUnknown
 	}
-	r := Row{Station: name, ReportedS: max(now.Sub(s.seen.Received), 0).Seconds(), Report: s.seen.Report}
+	r := Row{Station: name, ReportedS: seconds(max(now.Sub(s.seen.Received), 0)), Report: s.seen.Report}
 	r.State, r.Why = Judge(&s.seen, f.limits, f.since, now)
 	entries, lag := s.seen.Behind()
-	r.BehindEntries, r.BehindS = entries, lag.Seconds()
+	r.BehindEntries, r.BehindS = entries, seconds(lag)
 	if age, dated := s.seen.Age(now); dated {
-		seconds := age.Seconds()
-		r.AgeS = &seconds
+		s := seconds(age)
+		r.AgeS = &s
 	}
 	return r, nil
 }
+
+// seconds returns a duration as documents have it, to the millisecond.
+func seconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1e3 }
 
 // Rows returns, at now, at most limit stations whose names come after the given
 // one, in their order, and whether there are more.

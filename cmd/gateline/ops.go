@@ -38,11 +38,13 @@ type answer struct {
 	OK bool `json:"ok"`
 	// Number is the feed entry at which a command's effect is complete, or the
 	// last one.
-	Number   uint64            `json:"number,omitempty"`
-	Changed  int               `json:"changed,omitempty"`
-	Schedule *gateway.Schedule `json:"schedule,omitempty"`
-	Stats    *central.Stats    `json:"stats,omitempty"`
-	Import   *imported         `json:"import,omitempty"`
+	Number   uint64                `json:"number,omitempty"`
+	Changed  int                   `json:"changed,omitempty"`
+	Schedule *gateway.Schedule     `json:"schedule,omitempty"`
+	Stats    *central.Stats        `json:"stats,omitempty"`
+	Import   *imported             `json:"import,omitempty"`
+	Fleet    *central.FleetPage    `json:"fleet,omitempty"`
+	Station  *central.FleetStation `json:"station,omitempty"`
 	problem
 
 	text string
@@ -79,10 +81,16 @@ func newOps(env environment) *cobra.Command {
 	c.Long = "Gives commands to a running centre. The feed number of an answer is the entry of\n" +
 		"the feed at which the effect is complete: a box that shows it, or a greater one,\n" +
 		"acts accordingly. A command may be repeated without harm."
+	o.flags(c)
+	return c
+}
+
+// flags gives a command and those below it the flags of every command to the
+// centre.
+func (o *ops) flags(c *cobra.Command) {
 	f := c.PersistentFlags()
 	f.StringVar(&o.server, "server", defaultServer, "address of the centre (environment: GATELINE_SERVER)")
 	f.BoolVar(&o.json, "json", false, "answer with one JSON object on standard output")
-	return c
 }
 
 // run turns a command's work into cobra's RunE: it prints the answer.
