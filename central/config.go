@@ -51,6 +51,7 @@ func DefaultFileConfig() FileConfig {
 		OpsListen:    "127.0.0.1:4222",
 		BoxesListen:  "127.0.0.1:7422",
 		StationsFile: "/etc/gateline/stations",
+		StatusListen: "127.0.0.1:9465",
 	}
 }
 

@@ -132,7 +132,7 @@ func TestConfigReadsKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, err := f.Config()
-	if err != nil || c.Dir != f.Dir || c.ClientListen != f.OpsListen || c.LeafListen != f.BoxesListen || c.TokenKey[0] != 0x01 ||
+	if err != nil || c.Dir != f.Dir || c.ClientListen != f.OpsListen || c.LeafListen != f.BoxesListen || c.StatusListen != f.StatusListen || c.TokenKey[0] != 0x01 ||
 		len(c.FeedKeys) != 1 || c.FeedKeys[0] != (gateway.FeedSecret{7}) {
 		t.Errorf("got %+v, %v", c, err)
 	}

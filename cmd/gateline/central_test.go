@@ -19,7 +19,7 @@ var testKey = strings.Repeat("0123456789abcdef", 4)
 func centralConfig(t *testing.T) (path string) {
 	t.Helper()
 	return writeFile(t, "central.toml", fmt.Sprintf(
-		"dir = %q\ntoken.key_file = %q\nfeed.key_file = %q\nops.listen = \"127.0.0.1:0\"\nboxes.listen = \"127.0.0.1:0\"\n",
+		"dir = %q\ntoken.key_file = %q\nfeed.key_file = %q\nops.listen = \"127.0.0.1:0\"\nboxes.listen = \"127.0.0.1:0\"\nstatus.listen = \"\"\n",
 		filepath.Join(t.TempDir(), "central"), writeFile(t, "token.key", testKey), feedKeyFile(t)))
 }
 
@@ -96,7 +96,7 @@ func TestCentralUnderSystemd(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(credentials, "feed-key"), []byte(testFeedSecret.Reveal()), 0o400); err != nil {
 		t.Fatal(err)
 	}
-	config := writeFile(t, "central.toml", fmt.Sprintf("dir = %q\nops.listen = \"127.0.0.1:0\"\nboxes.listen = \"\"\n", filepath.Join(t.TempDir(), "central")))
+	config := writeFile(t, "central.toml", fmt.Sprintf("dir = %q\nops.listen = \"127.0.0.1:0\"\nboxes.listen = \"\"\nstatus.listen = \"127.0.0.1:0\"\n", filepath.Join(t.TempDir(), "central")))
 	s := start(t, environment{credentials: credentials}, "central", "--config", config)
 	next := func() string {
 		t.Helper()

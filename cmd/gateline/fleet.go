@@ -107,7 +107,7 @@ func textOf(rows []row, colours bool) string {
 func (v *fleetView) frame(width, height int, answers bool) string {
 	rows := fleetRows(&v.shown, width)
 	if !answers {
-		rows[0].add(styleBad, "  and no answer since")
+		rows[0] = slices.Insert(rows[0], 1, part{"  no answer any more", styleBad}) // where it is not cut off
 	}
 	return drawn(rows, width, height, !v.ops.env.plain, "make the window higher; the worst are above")
 }
