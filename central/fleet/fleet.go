@@ -27,9 +27,10 @@ type Fleet struct {
 
 type station struct {
 	seen Seen
-	// told is the state that was last told, at when.
-	told State
-	at   time.Time
+	// is is the state of the last look, since when; told the one last told.
+	is    State
+	since time.Time
+	told  State
 }
 
 // New returns a Fleet without stations that listens since an instant.
@@ -73,17 +74,21 @@ type Change struct {
 	Why     string
 }
 
-// Look returns what is to be told at now, in the order of stations. A station
-// that is well, or expected, and was never told of is not worth telling.
+// Look returns what is to be told at now, in the order of stations: each state
+// once, when it has lasted. A station that has always been well is not worth
+// telling.
 func (f *Fleet) Look(now time.Time) (changes []Change) {
 	for _, name := range slices.Sorted(maps.Keys(f.stations)) {
 		s := f.stations[name]
 		is, why := Judge(&s.seen, f.limits, f.since, now)
-		if is == s.told || is == Expected || !s.at.IsZero() && now.Sub(s.at) < f.limits.Tell {
+		if is != s.is {
+			s.is, s.since = is, now
+		}
+		if is == s.told || is == Expected || now.Sub(s.since) < f.limits.Settle {
 			continue
 		}
 		changes = append(changes, Change{Station: name, From: s.told, To: is, Why: why})
-		s.told, s.at = is, now
+		s.told = is
 	}
 	return changes
 }

@@ -79,6 +79,14 @@ func TestJudgeAfterStart(t *testing.T) {
 		if got, _ := Judge(&s, Limits{}, start, start.Add(after)); got != want {
 			t.Errorf("after %v: %v, want %v", after, got, want)
 		}
+		if want == Silent {
+			want = Disagrees // what it said before may have changed, until it is known to be silent
+		}
+		other := s
+		other.Match = MatchOther
+		if got, _ := Judge(&other, Limits{}, start, start.Add(after)); got != want {
+			t.Errorf("after %v, with another entry: %v, want %v", after, got, want)
+		}
 	}
 }
 
@@ -91,15 +99,22 @@ func TestLookTellsOnce(t *testing.T) {
 		want   string
 	}{
 		{time.Second, func(*Seen) {}, ""},
-		{time.Second, func(s *Seen) { s.Feed.Number = 2000 }, "ok behind"},
-		{5 * time.Second, func(s *Seen) { s.Feed.Number = 3000 }, ""}, // still
-		{5 * time.Second, func(*Seen) {}, ""},                         // well again, and told not before the minute
-		{time.Minute, func(*Seen) {}, "behind ok"},
+		{5 * time.Second, func(s *Seen) { s.Feed.Number = 2000 }, ""},
+		{9 * time.Second, func(s *Seen) { s.Feed.Number = 3000 }, ""},
+		{time.Second, nil, "ok behind"},
+		{time.Minute, func(s *Seen) { s.Feed.Number = 4000 }, ""}, // told already
+		{time.Second, func(*Seen) {}, ""},
+		{5 * time.Second, func(s *Seen) { s.Feed.Number = 2000 }, ""}, // a state that does not last
+		{time.Second, func(*Seen) {}, ""},
+		{10 * time.Second, func(*Seen) {}, "behind ok"},
 		{time.Minute, func(*Seen) {}, ""},
-		{40 * time.Second, nil, "ok silent"},
-		{40 * time.Second, nil, ""},
-		{time.Minute, func(s *Seen) { s.Match = MatchOther }, "silent disagrees"},
-		{time.Minute, func(*Seen) {}, "disagrees ok"},
+		{31 * time.Second, nil, ""},
+		{10 * time.Second, nil, "ok silent"},
+		{time.Minute, nil, ""},
+		{time.Minute, func(s *Seen) { s.Match = MatchOther }, ""},
+		{10 * time.Second, func(s *Seen) { s.Match = MatchOther }, "silent disagrees"},
+		{time.Second, func(*Seen) {}, ""},
+		{10 * time.Second, func(*Seen) {}, "disagrees ok"},
 	}
 	for i, step := range steps {
 		now = now.Add(step.after)

@@ -94,15 +94,16 @@ type Limits struct {
 	// in time (30 s).
 	Entries uint64
 	Lag     time.Duration
-	// Tell is the least time between two changes told of one station (1 min).
-	Tell time.Duration
+	// Settle is how long a state lasts before it is told (10 s): a box that is
+	// started, or catches up, is soon well by itself.
+	Settle time.Duration
 }
 
 // withDefaults returns the limits with every one of them set.
 func (l Limits) withDefaults() Limits {
 	return Limits{
 		Silent: cmp.Or(l.Silent, 30*time.Second), Entries: cmp.Or(l.Entries, 100),
-		Lag: cmp.Or(l.Lag, 30*time.Second), Tell: cmp.Or(l.Tell, time.Minute),
+		Lag: cmp.Or(l.Lag, 30*time.Second), Settle: cmp.Or(l.Settle, 10*time.Second),
 	}
 }
 
@@ -163,18 +164,14 @@ func (s *Seen) Age(now time.Time) (time.Duration, bool) {
 // is not well. The centre has been listening since.
 func Judge(s *Seen, l Limits, since, now time.Time) (State, string) {
 	l = l.withDefaults()
-	heard := s.Received
-	if heard.Before(since) {
-		heard = since
-	}
-	if s.Match > MatchSame {
-		return Disagrees, whyDisagrees(s)
-	}
-	if quiet := now.Sub(heard); quiet > l.Silent {
-		return Silent, fmt.Sprintf("no report for %v", now.Sub(s.Received).Round(time.Second))
-	}
-	if s.Received.Before(since) {
+	quiet := now.Sub(s.Received)
+	switch before := s.Received.Before(since); {
+	case before && now.Sub(since) <= l.Silent:
 		return Expected, "not heard since the centre was started"
+	case s.Match > MatchSame:
+		return Disagrees, whyDisagrees(s)
+	case before || quiet > l.Silent:
+		return Silent, fmt.Sprintf("no report for %v", quiet.Round(time.Second))
 	}
 	return judgeReport(s, l)
 }
