@@ -59,7 +59,7 @@ func TestBoxesReport(t *testing.T) {
 	var log logtest.Buffer
 	c, ops := startCentre(t, func(cfg *central.Config) {
 		cfg.Log = log.Logger()
-		cfg.Fleet = fleet.Limits{Silent: 2 * time.Second, Entries: 1 << 20, Lag: time.Hour, Settle: time.Nanosecond}
+		cfg.Fleet = fleet.Limits{Silent: time.Second, Entries: 1 << 20, Lag: time.Hour, Settle: time.Nanosecond}
 	})
 	if _, err := ops.SetPolicy(t.Context(), gateway.DefaultPolicy(time.Now().Add(-time.Hour))); err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func TestBoxesReport(t *testing.T) {
 		t.Errorf("cut off, %d taps are known", got)
 	}
 	b.stop()
-	b = startBox(t, cut, o)
+	startBox(t, cut, o)
 	west.wants(t, "tunion:3104770000000000001", gateway.VerdictPass, gateway.R02)
 	road.lead(c.LeafAddr())
 	row = wantState(t, ops, "xizhimen", fleet.OK)
