@@ -53,7 +53,11 @@ func fleetHead(page *central.FleetPage) (head row) {
 	for _, s := range page.Stations {
 		counts[s.State]++
 	}
-	head.add(styleHead, "%d stations", len(page.Stations))
+	what := "stations"
+	if len(page.Stations) == 1 {
+		what = "station"
+	}
+	head.add(styleHead, "%d %s", len(page.Stations), what)
 	for _, state := range slices.Backward(fleet.States()) {
 		if n := counts[state]; n > 0 {
 			head.add(stateStyle(state), "  %d %v", n, state)

@@ -153,7 +153,7 @@ func TestFleet(t *testing.T) {
 		r = gateline(t, env, nil, "fleet")
 		return strings.Contains(r.out, "xizhimen")
 	}, func() string { return r.out + r.err })
-	r.want(t, 0, "1 stations  1 ok  feed ", "")
+	r.want(t, 0, "1 station  1 ok  feed ", "")
 
 	sendReport(t, leafs, "dongzhimen")
 	poll(t, func() bool {
@@ -175,7 +175,7 @@ func TestFleet(t *testing.T) {
 	gateline(t, env, nil, "fleet", "forget", "dongzhimen").want(t, 2, "", "say --yes")
 	gateline(t, env, nil, "fleet", "forget", "dongzhimen", "--yes").want(t, 0, "forgotten: dongzhimen", "")
 	gateline(t, env, nil, "fleet", "forget", "dongzhimen", "--yes").want(t, 1, "", "E123")
-	gateline(t, env, nil, "fleet").want(t, 0, "1 stations  1 ok", "")
+	gateline(t, env, nil, "fleet").want(t, 0, "1 station  1 ok", "")
 
 	for _, c := range []struct{ args, err string }{
 		{"fleet frob", "unknown command"}, {"fleet show", "accepts 1 arg"}, {"fleet show Xi", `"Xi" is not a station`}, {"fleet --interval 1ms", "not between"},
