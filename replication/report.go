@@ -73,6 +73,8 @@ type Report struct {
 	Lines ReportLines `json:"lines"`
 	Gates ReportGates `json:"gates"`
 	Feed  ReportFeed  `json:"feed"`
+
+	Shards ReportShards `json:"shards"`
 }
 
 // ReportPosition is a gateway.Position.
@@ -112,6 +114,31 @@ type ReportFeed struct {
 	Gaps        uint64 `json:"gaps,omitempty"`
 	Refused     uint64 `json:"refused,omitempty"`
 	ApplyErrors uint64 `json:"apply_errors,omitempty"`
+}
+
+// ReportShards says how the copy is loaded, proven and mended, as Stats does; the
+// counts are since the box was started.
+type ReportShards struct {
+	// ToLoad is 0 where nothing is being loaded.
+	Loaded     uint64 `json:"loaded,omitempty"`
+	ToLoad     uint64 `json:"to_load,omitempty"`
+	Verified   uint64 `json:"verified"`
+	Mismatches uint64 `json:"mismatches,omitempty"`
+	Repairs    uint64 `json:"repairs,omitempty"`
+	// Round is when every shard had agreed since the round before.
+	Round time.Time `json:"round,omitzero"`
+}
+
+// NewReportShards returns what s says of shards.
+func NewReportShards(s *Stats) ReportShards {
+	r := ReportShards{Verified: s.Verified, Mismatches: s.Mismatches, Repairs: s.Repairs, Round: s.LastRound.UTC().Truncate(time.Second)}
+	if s.LastRound.IsZero() {
+		r.Round = time.Time{}
+	}
+	if s.Loading {
+		r.Loaded, r.ToLoad = s.ShardsLoaded, s.ShardsToLoad
+	}
+	return r
 }
 
 // NewReportPosition returns p as a report has it.

@@ -42,6 +42,11 @@ func TestJudge(t *testing.T) {
 		"mode off":         {func(s *Seen) { s.Report.Mode = "off" }, OK, ""},
 		"no policy":        {func(s *Seen) { s.Report.Mode = "" }, Faulty, "no policy"},
 		"clock":            {func(s *Seen) { s.Report.Clock = replication.ReportClock{Why: "unset"} }, Faulty, "clock not trusted: unset"},
+		"loading shards": {func(s *Seen) {
+			s.Report.Usable = false
+			s.Report.Shards = replication.ReportShards{Loaded: 8, ToLoad: 4096}
+		}, Loading, "8 of 4096"},
+		"shards differ":    {func(s *Seen) { s.Report.Shards = replication.ReportShards{Mismatches: 2, Repairs: 1} }, Disagrees, "1 shards"},
 		"disk":             {func(s *Seen) { s.Report.StoreFailed = true }, Faulty, "disk"},
 		"fault and behind": {func(s *Seen) { s.Report.StoreFailed = true; s.Feed.Number = 5000 }, Faulty, "disk"},
 		"fresh":            {func(s *Seen) { s.Report.Position.Watermark = s.Received.Add(-900 * time.Second) }, OK, ""},

@@ -187,6 +187,10 @@ func judgeReport(s *Seen, l Limits) (State, string) {
 		fresh = time.Duration(gateway.DefaultPolicy(time.Time{}).FreshLimit)
 	}
 	switch {
+	case !r.Usable && r.Shards.ToLoad > 0:
+		return Loading, fmt.Sprintf("%d of %d shards", r.Shards.Loaded, r.Shards.ToLoad)
+	case r.Shards.Mismatches > r.Shards.Repairs:
+		return Disagrees, fmt.Sprintf("%d shards are not the centre's", r.Shards.Mismatches-r.Shards.Repairs)
 	case !r.Usable:
 		return Loading, fmt.Sprintf("never complete, %d entries to go", entries)
 	case dated && age > fresh:

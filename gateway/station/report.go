@@ -65,8 +65,9 @@ func (s *Station) report(now time.Time) *replication.Report {
 		Position: replication.NewReportPosition(s.cache.Position()),
 		Usable:   s.cache.Usable(), StoreFailed: s.cache.Failed() != nil,
 		Switch: switches.Station.String(), Switched: len(switches.Gates),
-		Clock: replication.ReportClock{Trusted: clock.Trusted, Why: clock.Why},
-		Feed:  replication.ReportFeed{Gaps: feed.Gaps, Refused: feed.Refused, ApplyErrors: feed.ApplyErrors},
+		Clock:  replication.ReportClock{Trusted: clock.Trusted, Why: clock.Why},
+		Feed:   replication.ReportFeed{Gaps: feed.Gaps, Refused: feed.Refused, ApplyErrors: feed.ApplyErrors},
+		Shards: replication.NewReportShards(&feed),
 	}
 	if n, ok := s.cache.Records(); ok {
 		r.Records = &n
