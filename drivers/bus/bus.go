@@ -49,7 +49,7 @@ const (
 	// After forgetAfter the same holds for one that answered once: it may have
 	// been replaced.
 	shortProbe     = 15 * time.Millisecond
-	fullProbeEvery = 16
+	fullProbeEvery = 64
 	forgetAfter    = 5 * time.Minute
 	// A device that had something to say is asked half as often again, a share
 	// of 1/activeShare, from activeAfter on, when its next rider can have come, for activeFor.
@@ -86,7 +86,9 @@ type device struct {
 	held  bool
 	until time.Time // held until
 
-	late    bool // it may have answered after its time
+	late    bool // it answered after its time
+	stray   bool // something was heard since its last wait that came to nothing
+	strays  int  // such waits in a row, all but the last, behind which something was heard
 	misses  int  // waits in a row that came to nothing
 	damaged int  // of those, waits for an answer that was damaged
 	offline bool
@@ -233,7 +235,7 @@ func (d *device) silent() bool {
 func (b *Bus) Timeout(i int) time.Duration {
 	d := &b.devices[i]
 	switch {
-	case d.late || d.n == 0 && d.misses%fullProbeEvery == fullProbeEvery-1:
+	case d.late, d.stray && d.strays > 0, d.n == 0 && d.misses%fullProbeEvery == fullProbeEvery-1:
 		return MaxTimeout
 	case d.n == 0:
 		return shortProbe
@@ -253,11 +255,12 @@ func (b *Bus) Timeout(i int) time.Duration {
 func (b *Bus) Late(i int) { b.devices[i].late = true }
 
 // Stray notes that something was heard that is nobody's answer. It may be that of
-// a silent device which was not waited for long enough.
+// a silent device which was not waited for long enough; twice in a row, it is
+// waited for in full.
 func (b *Bus) Stray(now time.Time) {
 	for i := range b.devices {
 		if d := &b.devices[i]; d.misses > d.damaged && now.Sub(d.asked) < MaxTimeout {
-			d.late = true
+			d.stray = true
 		}
 	}
 }
@@ -272,7 +275,7 @@ func (b *Bus) Answered(i int, now time.Time, took time.Duration, event, more boo
 	if !more {
 		d.asked = now
 	}
-	d.misses, d.damaged, d.late, d.offline, d.pause = 0, 0, false, false, 0
+	d.misses, d.damaged, d.late, d.stray, d.strays, d.offline, d.pause = 0, 0, false, false, 0, false, 0
 	if event {
 		d.active = now
 	}
@@ -291,7 +294,10 @@ func (b *Bus) Answered(i int, now time.Time, took time.Duration, event, more boo
 // each silence.
 func (b *Bus) Missed(i int, now time.Time, damaged bool) (offline bool) {
 	d := &b.devices[i]
-	d.asked, d.late = now, false
+	if d.strays++; !d.stray || d.strays > 1 { // above 1, it was waited for in full
+		d.strays = 0
+	}
+	d.asked, d.late, d.stray = now, false, false
 	if d.started.IsZero() {
 		d.started = now // the first time since Reset
 	}

@@ -215,7 +215,15 @@ func TestTimeoutFollowsTheDevice(t *testing.T) {
 	if b.Timeout(0) != shortProbe {
 		t.Error("what was heard long after a probe is taken for the answer to it")
 	}
-	for _, heard := range []func(){func() { b.Stray(start.Add(100 * ms)) }, func() { b.Late(0) }} {
+	strayTwice := func() {
+		b.Stray(start.Add(100 * ms))
+		if b.Timeout(0) == MaxTimeout {
+			t.Error("noise once, and a silent device is given the whole allowance")
+		}
+		b.Missed(0, start, false)
+		b.Stray(start.Add(100 * ms))
+	}
+	for _, heard := range []func(){strayTwice, func() { b.Late(0) }} {
 		heard()
 		if b.Timeout(0) != MaxTimeout {
 			t.Error("a device that may have answered late is not given the whole allowance")
@@ -247,7 +255,7 @@ func TestTimeoutFollowsTheDevice(t *testing.T) {
 		t.Errorf("after a miss it is given %v, not twice as long", b.Timeout(0))
 	}
 	// It may take longer for some questions, or from now on.
-	for _, heard := range []func(){func() { b.Stray(start.Add(100 * ms)) }, func() { b.Late(0) }} {
+	for _, heard := range []func(){strayTwice, func() { b.Late(0) }} {
 		heard()
 		if b.Timeout(0) != MaxTimeout {
 			t.Error("a device that answered late, and used to be quick, is not given the whole allowance")
