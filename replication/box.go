@@ -78,6 +78,9 @@ type BoxConfig struct {
 	PollInterval time.Duration
 	// QuietAfter is how long nothing is heard before the box asks (3 s).
 	QuietAfter time.Duration
+	// DeadAfter is how long nothing is heard over a link that is up until it is
+	// broken and made anew (8 s).
+	DeadAfter time.Duration
 	// PingInterval is the time between two pings of the link to the centre;
 	// two unanswered ones end it (10 s).
 	PingInterval time.Duration
@@ -111,6 +114,7 @@ func (c *BoxConfig) setDefaults() {
 	}
 	duration(&c.PollInterval, 5*time.Second)
 	duration(&c.QuietAfter, 3*time.Second)
+	duration(&c.DeadAfter, 8*time.Second)
 	duration(&c.PingInterval, pingInterval)
 	duration(&c.ReconnectInterval, time.Second)
 	duration(&c.FetchTimeout, 5*time.Second)

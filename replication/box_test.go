@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -142,6 +143,49 @@ func TestSilentLink(t *testing.T) {
 	until(t, "link found dead", func() bool { return !box.Connected() })
 	p.setStall(false)
 	same(t, c, store)
+}
+
+// The network drops the packets of a connection without a word, and lets new
+// ones through: the box notices by itself, long before pings do.
+func TestBlackHole(t *testing.T) {
+	t.Parallel()
+	c := openCentre(t, t.TempDir(), "127.0.0.1:0")
+	p := newProxy(t, c.hub.LeafAddr())
+	store, log := newMemory(), &lines{}
+	startBox(t, p.url(), store, log, func(cfg *BoxConfig) { cfg.PingInterval, cfg.DeadAfter = time.Hour, 700*time.Millisecond })
+	c.publish(5)
+	same(t, c, store)
+	p.swallow()
+	c.publish(50)
+	until(t, "link made anew", func() bool { return log.count("the link to the centre is up") == 2 })
+	c.publish(1)
+	same(t, c, store)
+	if log.count("nothing has been heard from the centre") == 0 {
+		t.Error("it is not logged")
+	}
+}
+
+func TestWatchdog(t *testing.T) {
+	var w watchdog
+	up := time.Date(2022, 5, 30, 8, 0, 0, 0, time.UTC)
+	w.since = up
+	var broken []time.Duration
+	for s := range 600 {
+		if now := up.Add(time.Duration(s) * time.Second); w.due(now, time.Time{}, 8*time.Second) {
+			broken = append(broken, now.Sub(up))
+		}
+	}
+	want := []time.Duration{8, 24, 56, 120, 240, 360, 480}
+	for i := range want {
+		want[i] *= time.Second
+	}
+	if !slices.Equal(broken, want) {
+		t.Errorf("over a link without a feed it is broken after %v, not %v", broken, want)
+	}
+	heard := up.Add(time.Hour)
+	if w.due(heard.Add(7*time.Second), heard, 8*time.Second) || !w.due(heard.Add(8*time.Second), heard, 8*time.Second) {
+		t.Error("once something was heard the pause is not the first again")
+	}
 }
 
 func TestHubRestart(t *testing.T) {

@@ -231,6 +231,7 @@ type proxy struct {
 	conns  map[net.Conn]struct{}
 	cut    bool          // connections are closed at once
 	stall  chan struct{} // not nil: bytes are taken and kept until it is closed
+	deaf   map[net.Conn]bool
 	closed bool
 }
 
@@ -282,6 +283,16 @@ func (p *proxy) setStall(stall bool) {
 	}
 }
 
+// swallow makes all connections that there are silent for good; new ones are not.
+func (p *proxy) swallow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deaf = map[net.Conn]bool{}
+	for c := range p.conns {
+		p.deaf[c] = true
+	}
+}
+
 func (p *proxy) accept() {
 	defer p.wg.Done()
 	for {
@@ -313,8 +324,11 @@ func (p *proxy) pass(to, from net.Conn) {
 	for {
 		n, err := from.Read(buf)
 		p.mu.Lock()
-		stall := p.stall
+		stall, deaf := p.stall, p.deaf[from]
 		p.mu.Unlock()
+		if deaf && err == nil {
+			continue
+		}
 		if stall != nil {
 			<-stall
 			err = errors.Join(err, io.ErrClosedPipe) // what was kept is lost

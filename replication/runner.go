@@ -45,6 +45,9 @@ type runner struct {
 	// connected and cause are the link's state as the embedded server has it.
 	connected func() bool
 	cause     func() string
+	// breakLink closes the link; the server makes a new one.
+	breakLink func()
+	dog       watchdog
 
 	follower Follower
 	live     chan *nats.Msg
@@ -93,7 +96,7 @@ type trouble struct {
 func newRunner(b *Box, nc *nats.Conn) (*runner, error) {
 	r := &runner{
 		cfg: &b.cfg, log: b.cfg.Log, stats: &b.stats, nc: nc,
-		connected: b.Connected, cause: b.srvLog.cause,
+		connected: b.Connected, cause: b.srvLog.cause, breakLink: b.breakLink,
 		follower: NewFollower(Start{
 			Position: b.cfg.Store.Position(), Usable: b.cfg.Store.Usable(), Terms: b.cfg.Store.Keys(), Trusted: b.cfg.Keys,
 		}),
@@ -143,6 +146,14 @@ func (r *runner) tick(now time.Time) {
 		r.verified, r.fetch.active, r.load.active = false, false, false
 		r.load.next, r.proof.triedAt = now, 0
 		r.nextPoll = now
+		r.dog.since = now
+	}
+	if up && len(r.live) == 0 && len(r.answers) == 0 && r.dog.due(now, r.lastHeard, r.cfg.DeadAfter) {
+		r.log.Warn("nothing has been heard from the centre over a link that is up; it is broken and made anew; if it goes on, see whether the centre's feed runs and what the network drops",
+			"centre", r.cfg.CentreURL, "position", r.follower.Position().Number)
+		r.breakLink()
+		r.link.up, r.fetch.active = false, false // it may be up again before anybody looks
+		return
 	}
 	if r.fetch.active && now.After(r.fetch.deadline) {
 		r.noAnswer(now)
