@@ -155,6 +155,9 @@ type Stats struct {
 	// Verified, Mismatches and Repairs count checkpoints that agreed with the
 	// store, those that did not, and the shards mended by loading them again.
 	Verified, Mismatches, Repairs uint64
+	// Differ is how many shards differed when they were last compared, and could
+	// not be mended.
+	Differ uint64
 	// LastRound is when all shards had agreed since the round before; the zero
 	// Time if that has not been yet.
 	LastRound time.Time
@@ -168,8 +171,8 @@ type counters struct {
 
 	applied, repeats, gaps, refused, fetches, applyErrors atomic.Uint64
 
-	loading                                                                         atomic.Bool
-	shardsLoaded, shardsToLoad, loadedBytes, reloads, verified, mismatches, repairs atomic.Uint64
+	loading                                                                                 atomic.Bool
+	shardsLoaded, shardsToLoad, loadedBytes, reloads, verified, mismatches, repairs, differ atomic.Uint64
 }
 
 // Box is the box's end of the feed: an embedded NATS server that connects to
@@ -284,6 +287,7 @@ func (b *Box) Stats() Stats {
 		ShardsLoaded: b.stats.shardsLoaded.Load(), ShardsToLoad: b.stats.shardsToLoad.Load(),
 		LoadedBytes: b.stats.loadedBytes.Load(), Reloads: b.stats.reloads.Load(),
 		Verified: b.stats.verified.Load(), Mismatches: b.stats.mismatches.Load(), Repairs: b.stats.repairs.Load(),
+		Differ: b.stats.differ.Load(),
 	}
 	if t := b.stats.lastRound.Load(); t != nil {
 		s.LastRound = *t

@@ -6,6 +6,8 @@ import "gateline/gateway"
 type proof struct {
 	// agreed are the shards that have agreed since the last round began.
 	agreed map[gateway.ShardID]struct{}
+	// differ are those that could not be mended when they were last compared.
+	differ map[gateway.ShardID]struct{}
 	// tried is the last shard that was loaded again, at the checkpoint of that
 	// entry. One checkpoint leads to one attempt.
 	tried   gateway.ShardID
@@ -24,6 +26,8 @@ func (r *runner) prove(e *Signed) bool {
 	sum, err := r.cfg.Store.Sum(c.Shard)
 	if err == nil && sum == c.Sum {
 		r.stats.verified.Add(1)
+		delete(p.differ, c.Shard)
+		r.stats.differ.Store(uint64(len(p.differ)))
 		if p.agreed[c.Shard] = struct{}{}; len(p.agreed) == gateway.Shards {
 			now := r.cfg.Now()
 			r.stats.lastRound.Store(&now)
@@ -33,6 +37,8 @@ func (r *runner) prove(e *Signed) bool {
 	}
 	r.stats.mismatches.Add(1)
 	if p.tried == c.Shard && p.triedAt == e.Number {
+		p.differ[c.Shard] = struct{}{}
+		r.stats.differ.Store(uint64(len(p.differ)))
 		r.log.Error("a shard differs from the centre's and could not be mended; it is tried again at its next checkpoint; check the disk",
 			"shard", c.Shard, "entry", e.Number, "err", err)
 		return true

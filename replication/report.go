@@ -125,13 +125,15 @@ type ReportShards struct {
 	Verified   uint64 `json:"verified"`
 	Mismatches uint64 `json:"mismatches,omitempty"`
 	Repairs    uint64 `json:"repairs,omitempty"`
+	// Differ is how many are different now.
+	Differ uint64 `json:"differ,omitempty"`
 	// Round is when every shard had agreed since the round before.
 	Round time.Time `json:"round,omitzero"`
 }
 
 // NewReportShards returns what s says of shards.
 func NewReportShards(s *Stats) ReportShards {
-	r := ReportShards{Verified: s.Verified, Mismatches: s.Mismatches, Repairs: s.Repairs, Round: s.LastRound.UTC().Truncate(time.Second)}
+	r := ReportShards{Verified: s.Verified, Mismatches: s.Mismatches, Repairs: s.Repairs, Differ: s.Differ, Round: s.LastRound.UTC().Truncate(time.Second)}
 	if s.LastRound.IsZero() {
 		r.Round = time.Time{}
 	}

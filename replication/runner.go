@@ -105,7 +105,7 @@ func newRunner(b *Box, nc *nats.Conn) (*runner, error) {
 		answers: make(chan *nats.Msg, 2*fetchBatch),
 	}
 	r.link.started = b.cfg.Now()
-	r.proof.agreed = map[gateway.ShardID]struct{}{}
+	r.proof.agreed, r.proof.differ = map[gateway.ShardID]struct{}{}, map[gateway.ShardID]struct{}{}
 	r.trouble.seen, r.trouble.at = map[error]bool{}, map[error]time.Time{}
 	r.fetch.prefix = InboxPrefix + b.cfg.Station + "."
 	if _, err := nc.ChanSubscribe(SubjectLive, r.live); err != nil {

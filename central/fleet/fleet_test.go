@@ -46,7 +46,7 @@ func TestJudge(t *testing.T) {
 			s.Report.Usable = false
 			s.Report.Shards = replication.ReportShards{Loaded: 8, ToLoad: 4096}
 		}, Loading, "8 of 4096"},
-		"shards differ":    {func(s *Seen) { s.Report.Shards = replication.ReportShards{Mismatches: 2, Repairs: 1} }, Disagrees, "1 shards"},
+		"shards differ":    {func(s *Seen) { s.Report.Shards = replication.ReportShards{Mismatches: 2, Repairs: 1, Differ: 1} }, Disagrees, "1 shards"},
 		"disk":             {func(s *Seen) { s.Report.StoreFailed = true }, Faulty, "disk"},
 		"fault and behind": {func(s *Seen) { s.Report.StoreFailed = true; s.Feed.Number = 5000 }, Faulty, "disk"},
 		"fresh":            {func(s *Seen) { s.Report.Position.Watermark = s.Received.Add(-900 * time.Second) }, OK, ""},

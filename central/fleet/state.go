@@ -189,8 +189,8 @@ func judgeReport(s *Seen, l Limits) (State, string) {
 	switch {
 	case !r.Usable && r.Shards.ToLoad > 0:
 		return Loading, fmt.Sprintf("%d of %d shards", r.Shards.Loaded, r.Shards.ToLoad)
-	case r.Shards.Mismatches > r.Shards.Repairs:
-		return Disagrees, fmt.Sprintf("%d shards are not the centre's", r.Shards.Mismatches-r.Shards.Repairs)
+	case r.Shards.Differ > 0:
+		return Disagrees, fmt.Sprintf("%d shards are not the centre's", r.Shards.Differ)
 	case !r.Usable:
 		return Loading, fmt.Sprintf("never complete, %d entries to go", entries)
 	case dated && age > fresh:
