@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -33,6 +32,9 @@ type Config struct {
 	ClientListen, LeafListen string
 	// Link says which boxes may connect; nil = all of this machine.
 	Link *replication.HubLink
+	// Servers hold ledger and feed instead of Dir, and have listeners and stations
+	// in a configuration of their own; nil = a server within this process.
+	Servers *Servers
 	// TokenKey is the city's key. The same key must be given at every start.
 	TokenKey gateway.TokenKey
 	// FeedKeys are the secrets with which the feed is signed, at least one: the
@@ -66,7 +68,10 @@ type Config struct {
 
 func (cfg Config) withDefaults() (Config, error) {
 	var faults []error
-	if cfg.Dir == "" {
+	switch {
+	case cfg.Servers != nil:
+		faults = append(faults, cfg.Servers.check()...)
+	case cfg.Dir == "":
 		faults = append(faults, errors.New("dir: missing, give the directory of the centre's ledger and feed"))
 	}
 	if cfg.TokenKey == (gateway.TokenKey{}) {
@@ -103,7 +108,8 @@ const openTimeout = 30 * time.Second
 // stations report.
 type Central struct {
 	cfg     Config
-	hub     *replication.Hub
+	hub     *replication.Hub // nil = Config.Servers
+	connect func(...nats.Option) (*nats.Conn, error)
 	conn    *nats.Conn
 	service micro.Service
 	writer  *writer
@@ -121,8 +127,9 @@ type Central struct {
 	closeErr  error
 }
 
-// Open starts the hub, which locks the directory, and opens ledger, feed and ops
-// service. Commands that arrive before Run wait in the queue.
+// Open starts the hub, which locks the directory, or connects to Config.Servers,
+// and opens ledger, feed and ops service. The error wraps ErrServers where those
+// cannot serve now. Commands that arrive before Run wait in the queue.
 func Open(cfg Config) (*Central, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -130,9 +137,9 @@ func Open(cfg Config) (*Central, error) {
 	}
 	c := &Central{cfg: cfg, queue: newQueue(cfg.QueueSize), done: make(chan struct{})}
 	if err := c.open(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the centre in %s: %w", cfg.Dir, err), c.Close())
+		return nil, errors.Join(fmt.Errorf("open the centre in %s: %w", cfg.where(), err), c.Close())
 	}
-	cfg.Log.Info("centre open", "dir", cfg.Dir, "clients", c.ClientAddr(), "leafs", c.LeafAddr(), "metrics", c.StatusAddr(), "feed_number", c.FeedNumber(), "feed_key", c.writer.feed.Key().ID())
+	cfg.Log.Info("centre open", "streams", cfg.where(), "clients", c.ClientAddr(), "leafs", c.LeafAddr(), "metrics", c.StatusAddr(), "feed_number", c.FeedNumber(), "feed_key", c.writer.feed.Key().ID())
 	return c, nil
 }
 
@@ -140,24 +147,21 @@ func (c *Central) open() error {
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
 	var err error
-	c.hub, err = replication.OpenHub(replication.HubConfig{
-		Dir: filepath.Join(c.cfg.Dir, "streams"), ClientListen: c.cfg.ClientListen, LeafListen: c.cfg.LeafListen, Link: c.cfg.Link, Log: c.cfg.Log,
-	})
-	if err != nil {
+	if err = c.openServer(); err != nil {
 		return err
 	}
-	if c.conn, err = c.hub.Connect(nats.Name("gateline centre")); err != nil {
-		return fmt.Errorf("connect to the embedded server: %w", err)
+	if c.conn, err = c.connect(append(report(c.cfg.Log), nats.Name("gateline centre"))...); err != nil {
+		return err
 	}
 	js, err := jetstream.New(c.conn)
 	if err != nil {
-		return fmt.Errorf("use JetStream of the embedded server: %w", err)
+		return fmt.Errorf("use JetStream: %w", err)
 	}
 	if c.writer, err = openWriter(ctx, js, c.cfg); err != nil {
-		return err
+		return c.cfg.serversError(err)
 	}
 	if c.fleet, err = openFleetWatch(ctx, js, c.cfg, c.writer.feed.Last); err != nil {
-		return err
+		return c.cfg.serversError(err)
 	}
 	if c.cfg.StatusListen != "" {
 		if c.status, err = listenStatus(ctx, c.cfg.StatusListen); err != nil {
@@ -171,11 +175,11 @@ func (c *Central) open() error {
 }
 
 func openWriter(ctx context.Context, js jetstream.JetStream, cfg Config) (*writer, error) {
-	l, err := openLedger(ctx, js)
+	l, err := openLedger(ctx, js, cfg.replicas())
 	if err != nil {
 		return nil, err
 	}
-	publisher, err := replication.OpenPublisher(ctx, js, replication.PublisherConfig{Keys: cfg.FeedKeys, MaxAge: cfg.FeedKeep, Log: cfg.Log})
+	publisher, err := replication.OpenPublisher(ctx, js, replication.PublisherConfig{Replicas: cfg.replicas(), Keys: cfg.FeedKeys, MaxAge: cfg.FeedKeep, Log: cfg.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -221,10 +225,10 @@ func (c *Central) runWriter(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil // told to stop before it was ready
 		}
-		return fmt.Errorf("run the centre in %s: %w", c.cfg.Dir, err)
+		return fmt.Errorf("run the centre in %s: %w", c.cfg.where(), err)
 	}
 	if err := c.writer.serve(ctx, c.queue, c.cfg.Heartbeat, c.cfg.ShardCycle); err != nil {
-		return fmt.Errorf("run the centre in %s: %w", c.cfg.Dir, err)
+		return fmt.Errorf("run the centre in %s: %w", c.cfg.where(), err)
 	}
 	c.usable = true
 	return nil
@@ -257,16 +261,26 @@ func (c *Central) close() error {
 		faults = append(faults, c.hub.Close())
 	}
 	if err := errors.Join(faults...); err != nil {
-		return fmt.Errorf("close the centre in %s: %w", c.cfg.Dir, err)
+		return fmt.Errorf("close the centre in %s: %w", c.cfg.where(), err)
 	}
 	return nil
 }
 
 // ClientAddr returns the host:port bound for clients, "" if none.
-func (c *Central) ClientAddr() string { return c.hub.ClientAddr() }
+func (c *Central) ClientAddr() string {
+	if c.hub == nil {
+		return ""
+	}
+	return c.hub.ClientAddr()
+}
 
 // LeafAddr returns the host:port bound for boxes, "" if none.
-func (c *Central) LeafAddr() string { return c.hub.LeafAddr() }
+func (c *Central) LeafAddr() string {
+	if c.hub == nil {
+		return ""
+	}
+	return c.hub.LeafAddr()
+}
 
 // StatusAddr returns the host:port of the metrics, "" if none.
 func (c *Central) StatusAddr() string {
@@ -276,9 +290,9 @@ func (c *Central) StatusAddr() string {
 	return c.status.Addr().String()
 }
 
-// Connect returns an in-process connection to the hub, for a Client in the
-// same process. The caller closes it before the centre is closed.
-func (c *Central) Connect(opts ...nats.Option) (*nats.Conn, error) { return c.hub.Connect(opts...) }
+// Connect returns a connection of the centre's own, for a Client in the same
+// process. The caller closes it before the centre is closed.
+func (c *Central) Connect(opts ...nats.Option) (*nats.Conn, error) { return c.connect(opts...) }
 
 // SetStations replaces the boxes that may connect; one that is not among them any
 // more is disconnected. Only where Config.Link was given.

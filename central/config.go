@@ -33,12 +33,19 @@ type FileConfig struct {
 	// a closed network.
 	OpsListen, BoxesListen string
 	// LinkFile holds what boxes know the centre by (package linkkey); empty =
-	// boxes are asked nothing, and only those of this machine can connect.
+	// boxes are asked nothing, and only those of this machine can connect. With
+	// Servers it holds what these know the centre by.
 	LinkFile string
 	// StationsFile lists the boxes that may connect; only with LinkFile.
 	StationsFile string
 	// StatusListen is host:port of the metrics; empty = none.
 	StatusListen string
+	// Servers are the addresses of servers of the operator's that take the place of
+	// Dir, OpsListen, BoxesListen and StationsFile; none = a server of the
+	// centre's own.
+	Servers []string
+	// Replicas is how many of the Servers keep a stream.
+	Replicas int
 }
 
 // DefaultFileConfig returns what holds for every key that a file leaves out.
@@ -52,6 +59,7 @@ func DefaultFileConfig() FileConfig {
 		BoxesListen:  "127.0.0.1:7422",
 		StationsFile: "/etc/gateline/stations",
 		StatusListen: "127.0.0.1:9465",
+		Replicas:     3,
 	}
 }
 
@@ -72,6 +80,8 @@ func ParseConfig(name string, data []byte, defaults FileConfig) (FileConfig, err
 		return FileConfig{}, err
 	}
 	c := defaults
+	parseServers(root, &c)
+	ownOnly(root, &c, "dir")
 	root.String("dir", &c.Dir)
 	checkPath(root, "dir", c.Dir)
 	token := root.Table("token")
@@ -90,10 +100,12 @@ func ParseConfig(name string, data []byte, defaults FileConfig) (FileConfig, err
 	}
 	feed.End()
 	ops := root.Table("ops")
+	ownOnly(ops, &c, "listen")
 	ops.String("listen", &c.OpsListen)
 	checkListen(ops, c.OpsListen)
 	ops.End()
 	boxes := root.Table("boxes")
+	ownOnly(boxes, &c, "listen", "link_file", "stations_file")
 	boxes.String("listen", &c.BoxesListen)
 	checkListen(boxes, c.BoxesListen)
 	if c.BoxesListen != "" && c.BoxesListen == c.OpsListen && !portZero(c.OpsListen) {
@@ -103,6 +115,7 @@ func ParseConfig(name string, data []byte, defaults FileConfig) (FileConfig, err
 	boxes.String("stations_file", &c.StationsFile)
 	checkPath(boxes, "stations_file", c.StationsFile)
 	switch {
+	case len(c.Servers) > 0: // the file is of [nats]
 	case c.LinkFile != "":
 		checkPath(boxes, "link_file", c.LinkFile)
 	case c.BoxesListen != "" && !replication.OnLoopback(c.BoxesListen):
@@ -147,10 +160,11 @@ func (c FileConfig) Config() (Config, error) {
 	token, tokenErr := keyfile.ReadTokenKey(c.TokenKeyFile)
 	feed, feedErr := keyfile.ReadFeedSecrets(c.FeedKeyFile)
 	link, linkErr := c.link()
-	if err := errors.Join(tokenErr, feedErr, linkErr); err != nil {
+	servers, serversErr := c.servers()
+	if err := errors.Join(tokenErr, feedErr, linkErr, serversErr); err != nil {
 		return Config{}, err
 	}
-	return Config{Dir: c.Dir, ClientListen: c.OpsListen, LeafListen: c.BoxesListen, StatusListen: c.StatusListen, Link: link, TokenKey: token, FeedKeys: feed,
+	return Config{Dir: c.Dir, ClientListen: c.OpsListen, LeafListen: c.BoxesListen, StatusListen: c.StatusListen, Link: link, Servers: servers, TokenKey: token, FeedKeys: feed,
 		FeedKeep: c.FeedKeep, ShardCycle: c.ShardCycle}, nil
 }
 

@@ -3,6 +3,7 @@ package central
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ func TestExampleConfig(t *testing.T) {
 	}
 	want := DefaultFileConfig()
 	want.Dir = "/var/lib/gateline-central"
-	if c != want {
+	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v, want %+v", c, want)
 	}
 	text, err := os.ReadFile(path)
@@ -29,7 +30,8 @@ func TestExampleConfig(t *testing.T) {
 	}
 	spelled := strings.NewReplacer("#key_file", "key_file", "#listen", "listen", "#link_file", "link_file", "#stations_file", "stations_file", "#keep", "keep", "#cycle", "cycle").Replace(string(text))
 	again, err := ParseConfig("spelled out", []byte(spelled), FileConfig{})
-	if err != nil || again != want {
+	want.Replicas = 0 // only beside servers
+	if err != nil || !reflect.DeepEqual(again, want) {
 		t.Errorf("spelled out: %+v, %v", again, err)
 	}
 }

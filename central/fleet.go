@@ -65,7 +65,7 @@ type fleetWatch struct {
 }
 
 func openFleetWatch(ctx context.Context, js jetstream.JetStream, cfg Config, entry func() replication.Entry) (*fleetWatch, error) {
-	status, err := replication.OpenStatus(ctx, js)
+	status, err := replication.OpenStatus(ctx, js, cfg.replicas())
 	if err != nil {
 		return nil, err
 	}

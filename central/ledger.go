@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"gateline/replication"
 )
 
 const (
@@ -38,8 +39,9 @@ type ledger struct {
 	last uint64
 }
 
-// openLedger opens the stream, or creates it where there is none.
-func openLedger(ctx context.Context, js jetstream.JetStream) (*ledger, error) {
+// openLedger opens the stream, or creates it where there is none, on so many
+// servers.
+func openLedger(ctx context.Context, js jetstream.JetStream, replicas int) (*ledger, error) {
 	stream, err := js.Stream(ctx, StreamLedger)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		stream, err = js.CreateStream(ctx, jetstream.StreamConfig{
@@ -49,6 +51,7 @@ func openLedger(ctx context.Context, js jetstream.JetStream) (*ledger, error) {
 			Storage:     jetstream.FileStorage,
 			Retention:   jetstream.LimitsPolicy,
 			MaxMsgSize:  maxMessageSize,
+			Replicas:    replicas,
 			DenyDelete:  true,
 			DenyPurge:   true,
 		})
@@ -112,21 +115,13 @@ func (l *ledger) replayNext(ctx context.Context, messages jetstream.MessagesCont
 // where that is no longer the end of the stream. After any other error it is
 // not known whether the message was stored: only a replay can tell.
 func (l *ledger) append(ctx context.Context, data []byte) error {
-	ack, err := l.js.PublishMsg(ctx, &nats.Msg{Subject: SubjectLedger, Data: data},
-		jetstream.WithExpectStream(StreamLedger), jetstream.WithExpectLastSequence(l.last))
-	var refused *jetstream.APIError
+	err := replication.Append(ctx, l.js, l.stream, SubjectLedger, l.last, data)
 	switch {
-	case errors.As(err, &refused) && wrongSequence(refused.ErrorCode):
-		return fmt.Errorf("append to the stream %s after message %d: %w; stop one of the two", StreamLedger, l.last, ErrTakenOver)
+	case errors.Is(err, replication.ErrFenced):
+		return fmt.Errorf("append to the stream %s after message %d: %w (%w); stop one of the two", StreamLedger, l.last, ErrTakenOver, err)
 	case err != nil:
 		return fmt.Errorf("append to the stream %s after message %d: %w; check the centre's disk, then start it again", StreamLedger, l.last, err)
-	case ack.Sequence != l.last+1:
-		return fmt.Errorf("append to the stream %s after message %d: stored as %d: %w; stop one of the two", StreamLedger, l.last, ack.Sequence, ErrTakenOver)
 	}
-	l.last = ack.Sequence
+	l.last++
 	return nil
-}
-
-func wrongSequence(code jetstream.ErrorCode) bool {
-	return code == jetstream.JSErrCodeStreamWrongLastSequence || code == jetstream.JSErrCodeStreamWrongLastSequenceConstant
 }

@@ -18,21 +18,14 @@ const (
 	userOps    = "ops"    // clients; also those that give no name
 )
 
-// Accounts of the hub. The centre's own is the server's global one.
-const (
-	accountOps      = "OPS"
-	accountStations = "STATIONS" // of all leaf nodes, where the hub has no Link
-	accountStation  = "STATION-" // and the station's name, where it has
-)
-
 // StationKey is a station and the public nkey (U…) by which its box is known.
 type StationKey struct{ Station, Key string }
 
 // doorkeeper says who may connect to a hub, and puts each into an account of
-// its own. What one account sends reaches another only where it is exported and
-// imported, and that holds for answers too: within one account a station could
-// have the answer to a question of its own sent to the subject of the feed, where
-// it would be stored and could be neither used nor deleted.
+// its own. What one account sends reaches another only where a grant says so, and
+// that holds for answers too: within one account a station could have the answer
+// to a question of its own sent to the subject of the feed, where it would be
+// stored and could be neither used nor deleted.
 type doorkeeper struct {
 	secret string // of userCentre
 	srv    *server.Server
@@ -53,20 +46,8 @@ type station struct {
 func (d *doorkeeper) open(srv *server.Server, link *HubLink) error {
 	d.srv = srv
 	centre := srv.GlobalAccount()
-	faults := []error{centre.AddStreamExport(SubjectLive, nil)}
-	for service, kind := range map[string]server.ServiceRespType{
-		directGetOf(StreamFeed):   server.Streamed,
-		directGetOf(StreamShards): server.Streamed,
-		SubjectStatus + ">":       server.Singleton,
-		SubjectOps + ">":          server.Singleton,
-		subjectServices:           server.Streamed,
-	} {
-		faults = append(faults, centre.AddServiceExportWithResponse(service, kind, nil))
-	}
 	d.ops, _ = srv.LookupOrRegisterAccount(accountOps)
-	faults = append(faults,
-		d.ops.AddServiceImport(centre, SubjectOps+">", SubjectOps+">"),
-		d.ops.AddServiceImport(centre, subjectServices, subjectServices))
+	faults := []error{export(centre), give(d.ops, centre, opsGrants())}
 	if link == nil {
 		var err error
 		d.all, err = d.accountOf(accountStations, "*")
@@ -77,9 +58,6 @@ func (d *doorkeeper) open(srv *server.Server, link *HubLink) error {
 	return errors.Join(faults...)
 }
 
-// directGetOf returns JetStream's own subject of a Direct Get on a stream.
-func directGetOf(stream string) string { return "$JS.API.DIRECT.GET." + stream }
-
 // accountOf returns an account of the hub that has what the box of a station
 // needs, * = of any. It is made where it is not there yet, and stays as long as
 // the server.
@@ -88,13 +66,7 @@ func (d *doorkeeper) accountOf(name, station string) (*server.Account, error) {
 	if !isNew {
 		return account, nil
 	}
-	centre := d.srv.GlobalAccount()
-	return account, errors.Join(
-		account.AddServiceImport(centre, SubjectFetch, directGetOf(StreamFeed)),
-		account.AddServiceImport(centre, SubjectFetchShards, directGetOf(StreamShards)),
-		account.AddServiceImport(centre, SubjectStatus+station, SubjectStatus+station),
-		account.AddServiceImport(centre, SubjectStatus+station+HoursSuffix, SubjectStatus+station+HoursSuffix),
-		account.AddStreamImport(centre, SubjectLive, ""))
+	return account, give(account, d.srv.GlobalAccount(), boxGrants(station))
 }
 
 // setStations replaces the stations that may connect, and disconnects those
@@ -163,8 +135,7 @@ func (d *doorkeeper) client(opts *server.ClientOpts) *server.User {
 			return &server.User{Username: userCentre, Account: d.srv.GlobalAccount()}
 		}
 	case userOps, "":
-		return &server.User{Username: userOps, Account: d.ops, Permissions: permissions(
-			[]string{SubjectOps + ">", subjectServices}, []string{"_INBOX.>"})}
+		return &server.User{Username: userOps, Account: d.ops, Permissions: opsPermission().server()}
 	}
 	return nil
 }
@@ -175,7 +146,7 @@ func (d *doorkeeper) leaf(c server.ClientAuthentication) *server.User {
 		if opts.Username != userBox {
 			return nil
 		}
-		return &server.User{Username: userBox, Account: d.all, Permissions: boxPermissions("*")}
+		return &server.User{Username: userBox, Account: d.all, Permissions: boxPermission("*").server()}
 	}
 	d.mu.Lock()
 	s, known := d.stations[opts.Nkey]
@@ -183,7 +154,7 @@ func (d *doorkeeper) leaf(c server.ClientAuthentication) *server.User {
 	if !known || !signed(opts, c.GetNonce()) {
 		return nil
 	}
-	return &server.User{Username: s.name, Account: s.account, Permissions: boxPermissions(s.name)}
+	return &server.User{Username: s.name, Account: s.account, Permissions: boxPermission(s.name).server()}
 }
 
 // signed reports whether who connects has the secret of the key that he names.
@@ -194,13 +165,4 @@ func signed(opts *server.ClientOpts, nonce []byte) bool {
 	}
 	key, err := nkeys.FromPublicKey(opts.Nkey)
 	return err == nil && key.Verify(nonce, signature) == nil
-}
-
-// boxPermissions is what a box of a station may do.
-func boxPermissions(station string) *server.Permissions {
-	return permissions([]string{SubjectFetch, SubjectFetchShards, SubjectStatus + station, SubjectStatus + station + HoursSuffix}, []string{SubjectLive, InboxPrefix + station + ".*"})
-}
-
-func permissions(publish, subscribe []string) *server.Permissions {
-	return &server.Permissions{Publish: &server.SubjectPermission{Allow: publish}, Subscribe: &server.SubjectPermission{Allow: subscribe}}
 }

@@ -1,7 +1,6 @@
 package replication
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -18,10 +17,10 @@ import (
 	"gateline/gateway"
 )
 
-// ErrFenced reports that another writer has published to the feed. The
+// ErrFenced reports that another writer has published to the stream. The
 // Publisher that got it is of no further use: its process stops, or opens a
 // new Publisher and goes on from that one's Last.
-var ErrFenced = errors.New("another writer has taken over the feed")
+var ErrFenced = errors.New("another writer has taken over the stream")
 
 // ErrNoKey reports that the publisher has not got the secret it would have to
 // sign the next entry with.
@@ -98,6 +97,7 @@ func OpenPublisher(ctx context.Context, js jetstream.JetStream, cfg PublisherCon
 	if err != nil {
 		return nil, fmt.Errorf("open the feed: %w", err)
 	}
+	stream = leaderStream{stream, js}
 	// Asked anew: what CachedInfo holds may be older than the last entry.
 	info, err := stream.Info(ctx)
 	if err != nil {
@@ -348,54 +348,16 @@ func (p *Publisher) store(ctx context.Context, b []byte, e *Entry) error {
 	if p.fenced {
 		return ErrFenced
 	}
-	_, err := p.js.Publish(ctx, SubjectFeed, b,
-		jetstream.WithExpectLastSequence(e.Number-1), jetstream.WithExpectStream(StreamFeed))
-	if err == nil {
-		p.settle(e, b)
-		return nil
-	}
-	var refused *jetstream.APIError
-	if errors.As(err, &refused) && !sequenceRefused(refused) {
-		return err // the server says that it has not stored the entry
-	}
-	return p.resolve(ctx, b, e, err)
-}
-
-// sequenceRefused reports whether the stream's last sequence was not the
-// expected one. A cluster has an error code of its own for it.
-func sequenceRefused(err *jetstream.APIError) bool {
-	return err.ErrorCode == 10071 || err.ErrorCode == 10164
-}
-
-// resolve looks at what the stream holds in e's place after the attempt to
-// store it there ended with cause.
-func (p *Publisher) resolve(ctx context.Context, b []byte, e *Entry, cause error) error {
-	p.unsure = b
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resolveTimeout)
-	defer cancel()
-	msg, err := p.stream.GetMsg(ctx, e.Number)
+	err := Append(ctx, p.js, p.stream, SubjectFeed, e.Number-1, b)
 	switch {
-	case err == nil && bytes.Equal(msg.Data, b):
-		p.settle(e, b)
-		return nil
 	case err == nil:
+		p.settle(e, b)
+	case errors.Is(err, ErrFenced):
 		p.fenced = true
-		return fmt.Errorf("%w: it holds another entry %d; stop this one, or let it open the feed anew", ErrFenced, e.Number)
-	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return p.resolveAbsent(e, cause)
+	default:
+		p.unsure = b
 	}
-	return fmt.Errorf("%w (whether it was stored could not be read: %w); check the centre's server", cause, err)
-}
-
-// resolveAbsent judges an entry that is not in its place. A stream that is
-// shorter than what was acknowledged to us is not the stream we wrote to.
-func (p *Publisher) resolveAbsent(e *Entry, cause error) error {
-	var refused *jetstream.APIError
-	if errors.As(cause, &refused) {
-		p.fenced = true
-		return fmt.Errorf("%w: the stream does not end at entry %d, where we left it (%w); open the feed anew", ErrFenced, e.Number-1, cause)
-	}
-	return fmt.Errorf("%w; check the centre's server", cause)
+	return err
 }
 
 // settle makes e, whose bytes are b, the last entry.

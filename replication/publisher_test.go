@@ -118,7 +118,12 @@ func TestPublisherLostAcknowledgement(t *testing.T) {
 	l.loseAck = true // stored: found by looking
 	c.publish(2)
 	l.loseAck, l.loseRequest = false, true // not stored: an error, and stored with the next
-	if err := c.pub.Publish(t.Context(), &Entry{Time: time.Now().UnixMicro(), Source: 900}); !errors.Is(err, nats.ErrTimeout) || errors.Is(err, ErrFenced) {
+	short := func() context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	if err := c.pub.Publish(short(), &Entry{Time: time.Now().UnixMicro(), Source: 900}); !errors.Is(err, nats.ErrTimeout) || errors.Is(err, ErrFenced) {
 		t.Errorf("lost request: %v", err)
 	}
 	if last := c.pub.Last().Number; last != 3 {
@@ -132,7 +137,7 @@ func TestPublisherLostAcknowledgement(t *testing.T) {
 
 	// In doubt, and then another writer is there first.
 	l.loseRequest = true
-	if err := c.pub.Publish(t.Context(), &Entry{Time: time.Now().UnixMicro()}); err == nil {
+	if err := c.pub.Publish(short(), &Entry{Time: time.Now().UnixMicro()}); err == nil {
 		t.Error("lost request: no error")
 	}
 	l.loseRequest = false

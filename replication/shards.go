@@ -106,7 +106,7 @@ func (p *Publisher) openShards(ctx context.Context, replicas int, feed *jetstrea
 	if c := &info.Config; c.MaxMsgsPerSubject != 1 || !c.AllowDirect || !c.DenyDelete || !c.DenyPurge || c.Storage != jetstream.FileStorage {
 		return fmt.Errorf("stream %s is not one of ours: remove its folder, jetstream/$G/streams/%[1]s, while the centre is stopped", StreamShards)
 	}
-	p.shards.stream, p.shards.sequence = stream, info.State.LastSeq
+	p.shards.stream, p.shards.sequence = leaderStream{stream, p.js}, info.State.LastSeq
 	return p.readHead(ctx, feed)
 }
 
@@ -214,7 +214,7 @@ func (p *Publisher) limitFeed(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("have the feed keep entries for %v: %w; check the centre's server", p.maxAge, err)
 	}
-	p.stream = stream
+	p.stream = leaderStream{stream, p.js}
 	return nil
 }
 
@@ -283,30 +283,15 @@ func (p *Publisher) putOnce(ctx context.Context, m *shardMessage) error {
 	if p.fenced {
 		return ErrFenced
 	}
-	_, err := p.js.Publish(ctx, m.subject, m.data,
-		jetstream.WithExpectLastSequence(p.shards.sequence), jetstream.WithExpectStream(StreamShards))
-	var refused *jetstream.APIError
-	switch isAPI := errors.As(err, &refused); {
+	err := Append(ctx, p.js, p.shards.stream, m.subject, p.shards.sequence, m.data)
+	switch {
 	case err == nil:
 		p.shards.sequence++
 		p.shards.unsure = nil
-		return nil
-	case isAPI && !sequenceRefused(refused):
-		return err // the server says that it has not stored it
-	case !isAPI:
-		p.shards.unsure = m
-		return fmt.Errorf("%w; check the centre's server", err)
-	}
-	p.shards.unsure = m
-	msg, err := p.shards.stream.GetMsg(ctx, p.shards.sequence+1)
-	switch {
-	case err == nil && msg.Subject == m.subject && bytes.Equal(msg.Data, m.data):
-		p.shards.sequence++ // it was stored, and its acknowledgement was lost
-		p.shards.unsure = nil
-		return nil
-	case err == nil, errors.Is(err, jetstream.ErrMsgNotFound):
+	case errors.Is(err, ErrFenced):
 		p.fenced = true
-		return fmt.Errorf("%w: it writes stream %s too; stop this one, or let it open the feed anew", ErrFenced, StreamShards)
+	default:
+		p.shards.unsure = m
 	}
-	return fmt.Errorf("read what is stored in place of a message: %w; check the centre's server", err)
+	return err
 }

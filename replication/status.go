@@ -86,17 +86,22 @@ type Status struct{ stream jetstream.Stream }
 // It lies in files, so that a centre that is started again knows which stations
 // there are and misses those that stay silent. But it is not synced for each of
 // a thousand reports a second, as the feed is for each entry: what a power cut
-// takes comes again with the next report. (A stream on more than one server
-// cannot be like that; it would lie in memory.)
-func OpenStatus(ctx context.Context, js jetstream.JetStream) (*Status, error) {
+// takes comes again with the next report. A stream on more than one server cannot
+// be like that, and lies in the memory of all of them.
+func OpenStatus(ctx context.Context, js jetstream.JetStream, replicas int) (*Status, error) {
+	storage, persist := jetstream.FileStorage, jetstream.AsyncPersistMode
+	if replicas > 1 {
+		storage, persist = jetstream.MemoryStorage, jetstream.DefaultPersistMode
+	}
 	stream, err := js.Stream(ctx, StreamStatus)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		stream, err = js.CreateStream(ctx, jetstream.StreamConfig{
 			Name:              StreamStatus,
 			Description:       "gateline: the last report and the hourly sums of every station",
 			Subjects:          []string{SubjectStatus + "*", SubjectStatus + "*" + HoursSuffix},
-			Storage:           jetstream.FileStorage,
-			PersistMode:       jetstream.AsyncPersistMode,
+			Storage:           storage,
+			PersistMode:       persist,
+			Replicas:          replicas,
 			MaxMsgsPerSubject: 1,
 			MaxMsgs:           2 * MaxStations,
 			MaxMsgSize:        MaxHoursSize,

@@ -35,7 +35,7 @@ func (h *heard) uptime(station string) int64 {
 
 func openStatus(t *testing.T, c *centre) *Status {
 	t.Helper()
-	s, err := OpenStatus(t.Context(), c.js)
+	s, err := OpenStatus(t.Context(), c.js, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

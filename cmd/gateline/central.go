@@ -19,7 +19,11 @@ import (
 	"gateline/replication"
 )
 
-const defaultCentralConfig = "/etc/gateline/central.toml"
+const (
+	defaultCentralConfig = "/etc/gateline/central.toml"
+	// serversPause is the pause between two attempts to find the centre's servers.
+	serversPause = 5 * time.Second
+)
 
 func newCentral(env environment) *cobra.Command {
 	var config string
@@ -58,8 +62,8 @@ func runCentral(ctx context.Context, cfg central.Config, file central.FileConfig
 	if cfg.ClientListen != "" && !replication.OnLoopback(cfg.ClientListen) {
 		cfg.Log.Warn("the listener for commands takes connections from other machines and asks nobody who he is; see that its network is closed", "address", cfg.ClientListen)
 	}
-	c, err := central.Open(cfg)
-	if err != nil {
+	c, err := openCentral(ctx, cfg)
+	if c == nil {
 		return err
 	}
 	conn, err := c.Connect(nats.Name("gateline watchdog"))
@@ -77,6 +81,22 @@ func runCentral(ctx context.Context, cfg central.Config, file central.FileConfig
 	return err
 }
 
+// openCentral opens the centre. Servers of the operator's that cannot serve yet are
+// waited for: the centre would otherwise have to be started again by hand after a
+// long cut. It returns nil and nil where ctx is done before.
+func openCentral(ctx context.Context, cfg central.Config) (*central.Central, error) {
+	for {
+		c, err := central.Open(cfg)
+		if !errors.Is(err, central.ErrServers) {
+			return c, err
+		}
+		cfg.Log.Warn("the centre waits for its servers", "error", err)
+		if !pause(ctx, serversPause) {
+			return nil, nil
+		}
+	}
+}
+
 // reload reads the list of stations again at each SIGHUP, until ctx is done. A
 // list that cannot be read changes nothing.
 func reload(ctx context.Context, c *central.Central, file central.FileConfig, log *slog.Logger) error {
@@ -90,7 +110,7 @@ func reload(ctx context.Context, c *central.Central, file central.FileConfig, lo
 		case <-hangup:
 		}
 		if file.LinkFile == "" || file.BoxesListen == "" {
-			log.Info("reload: no link file, so there is no list of stations to read")
+			log.Info("reload: no box connects to this process, or none is asked who it is, so there is no list of stations to read")
 			continue
 		}
 		stations, err := file.Stations()

@@ -31,7 +31,13 @@ func newLinkKey() *cobra.Command {
 			"and puts the station into DIR/stations. With --replace a station gets a new key, for\n" +
 			"a box that was exchanged or stolen: the one with the old key is kept out.",
 		Args: cobra.MinimumNArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error { return makeStations(cmd, args[0], args[1:], replace) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := makeKeys(cmd, args[0], args[1:], stationsFile, "", replace); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "Each file to its box as /etc/gateline/link.pem, and no copy elsewhere. %s to the centre, then:\n\n  systemctl reload gateline-central\n", filepath.Join(args[0], stationsFile))
+			return nil
+		},
 	}
 	station.Flags().BoolVar(&replace, "replace", false, "give stations that are in the list a new key")
 	c := group("link-key", "Make what boxes and centre know each other by",
@@ -44,7 +50,7 @@ func newLinkKey() *cobra.Command {
 			Args: cobra.ExactArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error { return initLinks(cmd, args[0]) },
 		},
-		station,
+		station, newLinkServer(), newLinkClient(), newLinkNATSConf(),
 		&cobra.Command{
 			Use:   "remove DIR NAME...",
 			Short: "Take stations out of the list",
@@ -114,9 +120,9 @@ func initLinks(cmd *cobra.Command, dir string) error {
 	return nil
 }
 
-// makeStations makes the files first: a station is in the list only if its file
-// is there.
-func makeStations(cmd *cobra.Command, dir string, names []string, replace bool) error {
+// makeKeys makes link files, PREFIXname.pem, and puts their owners into a list. The
+// files come first: a name is in the list only if its file is there.
+func makeKeys(cmd *cobra.Command, dir string, names []string, listFile, prefix string, replace bool) error {
 	authority, err := linkkey.ReadAuthority(filepath.Join(dir, authorityFile))
 	if err != nil {
 		return err
@@ -126,15 +132,15 @@ func makeStations(cmd *cobra.Command, dir string, names []string, replace bool) 
 			return err
 		}
 	}
-	list := filepath.Join(dir, stationsFile)
+	list := filepath.Join(dir, listFile)
 	for _, name := range names {
 		file, public, err := authority.Station(name)
 		if err != nil {
 			return err
 		}
-		path := filepath.Join(dir, name+".pem")
+		path := filepath.Join(dir, prefix+name+".pem")
 		if _, err := os.Lstat(path); err == nil && !replace {
-			return fmt.Errorf("%s is there already and was left as it is: --replace gives the station a new key", path)
+			return fmt.Errorf("%s is there already and was left as it is: --replace gives a new key", path)
 		}
 		// What an earlier attempt left behind is in no list.
 		next := path + ".new"
@@ -152,7 +158,6 @@ func makeStations(cmd *cobra.Command, dir string, names []string, replace bool) 
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", name, path)
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "Each file to its box as /etc/gateline/link.pem, and no copy elsewhere. %s to the centre, then:\n\n  systemctl reload gateline-central\n", list)
 	return nil
 }
 

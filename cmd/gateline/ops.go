@@ -15,6 +15,7 @@ import (
 
 	"gateline/central"
 	"gateline/gateway"
+	"gateline/internal/linkkey"
 )
 
 const (
@@ -29,6 +30,7 @@ const (
 type ops struct {
 	env    environment
 	server string
+	link   string // file by which servers of the operator's know who asks
 	json   bool
 }
 
@@ -90,6 +92,7 @@ func newOps(env environment) *cobra.Command {
 func (o *ops) flags(c *cobra.Command) {
 	f := c.PersistentFlags()
 	f.StringVar(&o.server, "server", defaultServer, "address of the centre (environment: GATELINE_SERVER)")
+	f.StringVar(&o.link, "link", "", "link file of who gives commands, for a centre on servers of your own")
 	f.BoolVar(&o.json, "json", false, "answer with one JSON object on standard output")
 }
 
@@ -129,13 +132,21 @@ func (o *ops) ask(cmd *cobra.Command, limit time.Duration, f func(context.Contex
 		return err
 	}
 	dial := &dialer{ctx: cmd.Context()}
-	conn, err := nats.Connect(server, nats.Name("gateline ops"), nats.SetCustomDialer(dial), nats.Timeout(connectLimit), nats.NoReconnect(),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // the request fails then, and says so
+	opts := []nats.Option{nats.Name("gateline ops"), nats.SetCustomDialer(dial), nats.Timeout(connectLimit), nats.NoReconnect(),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})} // the request fails then, and says so
+	if o.link != "" {
+		auth, err := linkOptions(o.link)
+		if err != nil {
+			return err
+		}
+		opts = append(opts, auth...)
+	}
+	conn, err := nats.Connect(server, opts...)
 	if err != nil {
 		if dial.err != nil {
 			err = dial.err // the library says only that no server is available
 		}
-		return fmt.Errorf("no centre answers at %s: %w; start it with 'gateline central', or give the address of its [ops] listener with --server or GATELINE_SERVER", shown, err)
+		return fmt.Errorf("no centre answers at %s: %w; start it with 'gateline central', or give the address of its [ops] listener with --server or GATELINE_SERVER; servers of your own also want --link", shown, err)
 	}
 	defer conn.Close()
 	ctx, cancel := cmd.Context(), context.CancelFunc(func() {})
@@ -144,6 +155,18 @@ func (o *ops) ask(cmd *cobra.Command, limit time.Duration, f func(context.Contex
 	}
 	defer cancel()
 	return f(ctx, central.NewClient(conn))
+}
+
+func linkOptions(path string) ([]nats.Option, error) {
+	l, err := linkkey.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	opts, err := l.NATSOptions()
+	if err != nil {
+		return nil, fmt.Errorf("link file %s: %w", path, err)
+	}
+	return opts, nil
 }
 
 // dialer connects for as long as ctx lasts and keeps why it could not.
@@ -179,22 +202,27 @@ func (a *answer) say(changed, same string, args ...any) {
 	a.text = fmt.Sprintf(changed, args...) + fmt.Sprintf(" (feed number %d)", a.Number)
 }
 
-// serverName checks the address of a centre and returns it without a password.
-func serverName(server string) (string, error) {
+// serverName checks the address of a centre, or several with commas between them,
+// and returns it without a password.
+func serverName(servers string) (string, error) {
 	wrong := errUsage{errors.New("the address of the centre is not of the form nats://host:port: correct --server or GATELINE_SERVER")}
-	if !strings.Contains(server, "://") {
-		server = "nats://" + server
-	}
-	u, err := url.Parse(server)
-	if err != nil || u.Hostname() == "" || u.Scheme != "nats" && u.Scheme != "tls" || strings.Trim(u.Path, "/") != "" {
-		return "", wrong // without the text: it may hold a password
-	}
-	if port := u.Port(); port != "" {
-		if _, err := net.LookupPort("tcp", port); err != nil {
-			return "", wrong
+	var shown []string
+	for server := range strings.SplitSeq(servers, ",") {
+		if server = strings.TrimSpace(server); !strings.Contains(server, "://") {
+			server = "nats://" + server
 		}
+		u, err := url.Parse(server)
+		if err != nil || u.Hostname() == "" || u.Scheme != "nats" && u.Scheme != "tls" || strings.Trim(u.Path, "/") != "" {
+			return "", wrong // without the text: it may hold a password
+		}
+		if port := u.Port(); port != "" {
+			if _, err := net.LookupPort("tcp", port); err != nil {
+				return "", wrong
+			}
+		}
+		shown = append(shown, u.Redacted())
 	}
-	return u.Redacted(), nil
+	return strings.Join(shown, ","), nil
 }
 
 // need refuses a call without one of the flags.

@@ -11,7 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"net"
 	"os"
+	"regexp"
 	"time"
 
 	"github.com/nats-io/nkeys"
@@ -160,4 +162,29 @@ func (a *Authority) issue(template *x509.Certificate) ([]byte, error) {
 		return nil, err
 	}
 	return append(file, pem.EncodeToMemory(&pem.Block{Type: blockCertificate, Bytes: a.certificate.Raw})...), nil
+}
+
+// Server returns a new link file of one of the operator's own servers, which others
+// of the kind reach as host: the centre's name is in it too, so boxes and clients
+// know the server by that.
+func (a *Authority) Server(host string) ([]byte, error) {
+	if !validHost(host) {
+		return nil, fmt.Errorf("%.80q is not the DNS name of a server: give it as it stands in the servers' routes, for instance a.centre.example", host)
+	}
+	return a.issue(&x509.Certificate{
+		Subject: pkix.Name{CommonName: host}, DNSNames: []string{CentreName, host},
+		// A server also opens connections, to the others.
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	})
+}
+
+// Client is Station for a client of the operator's own servers.
+func (a *Authority) Client(name string) (file []byte, public string, err error) {
+	return a.Station(name)
+}
+
+var hostForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+
+func validHost(host string) bool {
+	return len(host) <= 253 && host != CentreName && hostForm.MatchString(host) && net.ParseIP(host) == nil
 }

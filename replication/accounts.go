@@ -1,0 +1,120 @@
+package replication
+
+import (
+	"errors"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// Accounts of the centre's servers. Within one account whoever asks may have the
+// answer sent to any subject; between accounts the way back is the server's. So
+// the centre, those who give commands and each station are alone in theirs, and
+// are given of the centre's what a grant names.
+const (
+	accountOps      = "OPS"
+	accountStations = "STATIONS" // of all leaf nodes, where the hub has no Link
+	accountStation  = "STATION-" // and the station's name, where it has
+	// accountCentre is the centre's own on servers of the operator; in the hub it
+	// is the server's global one.
+	accountCentre = "CENTRE"
+)
+
+// grant is a subject of the centre's account that another account is given. Hub
+// and AccountsConf are made of the same ones.
+type grant struct {
+	// subject is what the account that has the grant calls it, origin what the
+	// centre's does.
+	subject, origin string
+	kind            grantKind
+}
+
+type grantKind int
+
+const (
+	heard    grantKind = iota // messages that come by themselves
+	asked                     // a question with one answer
+	streamed                  // a question with several
+)
+
+// exports are what of the centre's account may be granted at all.
+func exports() []grant {
+	return []grant{
+		{origin: directGetOf(StreamFeed), kind: streamed},
+		{origin: directGetOf(StreamShards), kind: streamed},
+		{origin: SubjectStatus + ">", kind: asked},
+		{origin: SubjectOps + ">", kind: asked},
+		{origin: subjectServices, kind: streamed},
+		{origin: SubjectLive, kind: heard},
+	}
+}
+
+// boxGrants are what the account of a station's box is given, * = of any.
+func boxGrants(station string) []grant {
+	status := SubjectStatus + station
+	return []grant{
+		{subject: SubjectFetch, origin: directGetOf(StreamFeed), kind: streamed},
+		{subject: SubjectFetchShards, origin: directGetOf(StreamShards), kind: streamed},
+		{subject: status, origin: status, kind: asked},
+		{subject: status + HoursSuffix, origin: status + HoursSuffix, kind: asked},
+		{subject: SubjectLive, origin: SubjectLive, kind: heard},
+	}
+}
+
+// opsGrants are what the account of those who give commands is given.
+func opsGrants() []grant {
+	return []grant{
+		{subject: SubjectOps + ">", origin: SubjectOps + ">", kind: asked},
+		{subject: subjectServices, origin: subjectServices, kind: streamed},
+	}
+}
+
+// directGetOf returns JetStream's own subject of a Direct Get on a stream.
+func directGetOf(stream string) string { return "$JS.API.DIRECT.GET." + stream }
+
+// permission is what a user may publish and subscribe to; everything else he may
+// not.
+type permission struct{ publish, subscribe []string }
+
+// boxPermission is that of a box; station may be * for all.
+func boxPermission(station string) permission {
+	status := SubjectStatus + station
+	return permission{[]string{SubjectFetch, SubjectFetchShards, status, status + HoursSuffix}, []string{SubjectLive, InboxPrefix + station + ".*"}}
+}
+
+func opsPermission() permission {
+	return permission{[]string{SubjectOps + ">", subjectServices}, []string{"_INBOX.>"}}
+}
+
+// server returns p in the server's terms.
+func (p permission) server() *server.Permissions {
+	return &server.Permissions{Publish: &server.SubjectPermission{Allow: p.publish}, Subscribe: &server.SubjectPermission{Allow: p.subscribe}}
+}
+
+// export lets other accounts be given what exports names.
+func export(centre *server.Account) error {
+	var faults []error
+	for _, g := range exports() {
+		switch g.kind {
+		case heard:
+			faults = append(faults, centre.AddStreamExport(g.origin, nil))
+		case asked:
+			faults = append(faults, centre.AddServiceExportWithResponse(g.origin, server.Singleton, nil))
+		case streamed:
+			faults = append(faults, centre.AddServiceExportWithResponse(g.origin, server.Streamed, nil))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// give gives the account what the grants name.
+func give(account, centre *server.Account, grants []grant) error {
+	var faults []error
+	for _, g := range grants {
+		if g.kind == heard {
+			faults = append(faults, account.AddStreamImport(centre, g.origin, ""))
+		} else {
+			faults = append(faults, account.AddServiceImport(centre, g.subject, g.origin))
+		}
+	}
+	return errors.Join(faults...)
+}
