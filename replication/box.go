@@ -17,12 +17,6 @@ import (
 	"gateline/gateway"
 )
 
-// leafScheme is the scheme of BoxConfig.CentreURL.
-const leafScheme = "nats-leaf"
-
-// leafPort is the port of a CentreURL that names none.
-const leafPort = "7422"
-
 // Store is what a Box applies the feed to. The Box calls it from one goroutine.
 type Store interface {
 	// Position returns the place in the feed the store is at.
@@ -56,7 +50,9 @@ type BoxConfig struct {
 	// Station is the name of the box's station (gateway.ValidStation). Two
 	// boxes of one name push each other off the centre.
 	Station string
-	// CentreURL is nats-leaf://host:port; without a port, 7422.
+	// CentreURL is nats-leaf://host:port; without a port, 7422. Several with
+	// commas between them are servers of one centre: the box is connected to one
+	// of them and goes to another when that is lost.
 	CentreURL string
 	// Link is what the box is let in by; nil where the centre lets everybody
 	// in that reaches it, which it does on its own machine only.
@@ -194,7 +190,7 @@ type Box struct {
 // and whole.
 func OpenBox(cfg BoxConfig) (*Box, error) {
 	cfg.setDefaults()
-	remote, urlErr := parseCentreURL(cfg.CentreURL)
+	remotes, urlErr := parseCentreURLs(cfg.CentreURL)
 	var storeErr, keysErr error
 	if cfg.Store == nil {
 		storeErr = errors.New("no store given")
@@ -208,7 +204,7 @@ func OpenBox(cfg BoxConfig) (*Box, error) {
 	b := &Box{cfg: cfg, srvLog: &serverLog{log: cfg.Log, demote: true}}
 	at := cfg.Store.Position()
 	b.stats.position.Store(&at)
-	srv, err := startServer(boxOptions(&cfg, remote), b.srvLog, nil)
+	srv, err := startServer(boxOptions(&cfg, remotes), b.srvLog, nil)
 	if err != nil {
 		return nil, fmt.Errorf("open the box's link to the centre: start the embedded server: %w; this is not about the link, report it with the log", err)
 	}
@@ -216,10 +212,10 @@ func OpenBox(cfg BoxConfig) (*Box, error) {
 	return b, nil
 }
 
-func boxOptions(cfg *BoxConfig, centre *url.URL) *server.Options {
+func boxOptions(cfg *BoxConfig, centre []*url.URL) *server.Options {
 	off := server.CompressionOpts{Mode: server.CompressionOff}
 	remote := &server.RemoteLeafOpts{
-		URLs:        []*url.URL{centre},
+		URLs:        centre,
 		Compression: off,
 		// On a slow link the default of 1 s fails for ever.
 		DialTimeout:      handshakeTimeout,
@@ -231,9 +227,12 @@ func boxOptions(cfg *BoxConfig, centre *url.URL) *server.Options {
 		remote.TLS, remote.TLSConfig, remote.Nkey = true, link.TLS.Clone(), link.Seed
 		remote.TLSHandshakeFirst, remote.TLSTimeout = true, handshakeTimeout.Seconds()
 	} else {
-		named := *centre
-		named.User = url.User(userBox) // no secret
-		remote.URLs = []*url.URL{&named}
+		remote.URLs = nil
+		for _, u := range centre {
+			named := *u
+			named.User = url.User(userBox) // no secret
+			remote.URLs = append(remote.URLs, &named)
+		}
 	}
 	return &server.Options{
 		ServerName: "box-" + cfg.Station,
@@ -249,23 +248,6 @@ func boxOptions(cfg *BoxConfig, centre *url.URL) *server.Options {
 			Remotes:           []*server.RemoteLeafOpts{remote},
 		},
 	}
-}
-
-func parseCentreURL(text string) (*url.URL, error) {
-	const next = "give nats-leaf://host:port"
-	u, err := url.Parse(text)
-	switch {
-	case err != nil:
-		// The text may hold a secret where it is malformed, so it stays out.
-		return nil, errors.New("the centre's URL cannot be read; " + next)
-	case u.User != nil:
-		return nil, errors.New("the centre's URL must not hold a user or password; " + next)
-	case u.Scheme != leafScheme, u.Hostname() == "", u.Path != "" && u.Path != "/", u.RawQuery != "", u.Fragment != "":
-		return nil, fmt.Errorf("the centre's URL %q is not of the form %s://host:port; %s", u.Redacted(), leafScheme, next)
-	case u.Port() == "":
-		u.Host += ":" + leafPort
-	}
-	return u, nil
 }
 
 // Connected reports whether the link to the centre is up.

@@ -385,13 +385,17 @@ func TestCentreWithoutFeed(t *testing.T) {
 func TestBoxConfigRefused(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]string{
-		"":                               "nats-leaf://host:port",
-		"http://centre:7422":             "nats-leaf://host:port",
-		"nats-leaf://":                   "nats-leaf://host:port",
-		"nats-leaf://centre:70000000/x":  "nats-leaf://host:port",
-		"nats-leaf://me:secret@centre":   "must not hold a user",
-		"nats-leaf://me:secret@centre:x": "cannot be read",
-		"nats-leaf://centre:port":        "cannot be read",
+		"":                                  "nats-leaf://host:port",
+		"http://centre:7422":                "nats-leaf://host:port",
+		"nats-leaf://":                      "nats-leaf://host:port",
+		"nats-leaf://centre:70000000/x":     "nats-leaf://host:port",
+		"nats-leaf://me:secret@centre":      "must not hold a user",
+		"nats-leaf://me:secret@centre:x":    "cannot be read",
+		"nats-leaf://centre:port":           "cannot be read",
+		"nats-leaf://a,":                    "nats-leaf://host:port",
+		"http://a,nats-leaf://b":            `"http://a" is not`,
+		"nats-leaf://a, nats-leaf://a:7422": "a:7422 stands there twice",
+		"nats-leaf://a,nats-leaf://b,nats-leaf://c,nats-leaf://d,nats-leaf://e,nats-leaf://f,nats-leaf://g,nats-leaf://h,nats-leaf://i,nats-leaf://j": "10 addresses, at most 9",
 	} {
 		box, err := OpenBox(BoxConfig{Station: "No Such", CentreURL: url})
 		if err == nil {
@@ -408,9 +412,9 @@ func TestBoxConfigRefused(t *testing.T) {
 			t.Errorf("%q: the error shows the password", url)
 		}
 	}
-	u, err := parseCentreURL("nats-leaf://centre")
-	if err != nil || u.Host != "centre:7422" {
-		t.Errorf("default port: %v %v", u, err)
+	addresses, err := CentreAddresses("nats-leaf://centre, nats-leaf://10.0.0.7:7,nats-leaf://[fd00::1]")
+	if want := []string{"centre:7422", "10.0.0.7:7", "[fd00::1]:7422"}; err != nil || !slices.Equal(addresses, want) {
+		t.Errorf("%v, %v; want %v", addresses, err, want)
 	}
 }
 

@@ -268,7 +268,7 @@ func intrude(t *testing.T, c *centre, link *BoxLink) *nats.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, err := startServer(boxOptions(&BoxConfig{Station: "intruder-" + link.Seed[50:], Link: link, ReconnectInterval: 50 * time.Millisecond}, at), &serverLog{log: slog.New(slog.DiscardHandler)}, nil)
+	srv, err := startServer(boxOptions(&BoxConfig{Station: "intruder-" + link.Seed[50:], Link: link, ReconnectInterval: 50 * time.Millisecond}, []*url.URL{at}), &serverLog{log: slog.New(slog.DiscardHandler)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,7 +310,7 @@ func TestLeafIsNoClient(t *testing.T) {
 	xidan, key := here.station("xidan")
 	c := openSafeCentre(t, &HubLink{TLS: here.server(), Stations: []StationKey{key}})
 	for _, user := range []*url.Userinfo{nil, url.User(userOps), url.UserPassword(userOps, ""), url.User(userBox), url.UserPassword(userCentre, "")} {
-		opts := boxOptions(&BoxConfig{Station: "xidan", Link: &BoxLink{TLS: xidan.TLS}, ReconnectInterval: 50 * time.Millisecond}, &url.URL{Scheme: leafScheme, Host: c.hub.LeafAddr(), User: user})
+		opts := boxOptions(&BoxConfig{Station: "xidan", Link: &BoxLink{TLS: xidan.TLS}, ReconnectInterval: 50 * time.Millisecond}, []*url.URL{{Scheme: leafScheme, Host: c.hub.LeafAddr(), User: user}})
 		log := &serverLog{log: slog.New(slog.DiscardHandler), demote: true}
 		srv, err := startServer(opts, log, nil)
 		if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"gateline/drivers/serial"
 	"gateline/gateway"
 	"gateline/internal/keyfile"
+	"gateline/replication"
 )
 
 // Level says how well a thing is that Check looked at. The zero Level is a
@@ -79,8 +79,9 @@ func (c *checker) run(ctx context.Context) []Finding {
 	store, status, control := c.checkCache(), c.checkStatus(ctx), c.checkControl(ctx)
 	all := append(c.checkKeys(), c.checkFeedKeys(), store)
 	all = append(all, c.checkLines(ctx)...)
-	all = append(all, status, control, c.checkCentre(ctx), c.checkClock())
-	return all
+	all = append(all, status, control)
+	all = append(all, c.checkCentre(ctx)...)
+	return append(all, c.checkClock())
 }
 
 func ok(thing, format string, args ...any) Finding {
@@ -285,17 +286,24 @@ func (c *checker) checkTCP(ctx context.Context, l LineConfig) Finding {
 	return ok(thing, "serial device server %s", l.TCP)
 }
 
-// checkCentre never finds a fault: the box works without the centre.
-func (c *checker) checkCentre(ctx context.Context) Finding {
-	const thing = "centre"
-	u, err := url.Parse(c.cfg.CentreURL)
+// checkCentre tries every address of the centre. It never finds a fault: the box
+// works without the centre.
+func (c *checker) checkCentre(ctx context.Context) []Finding {
+	addresses, err := replication.CentreAddresses(c.cfg.CentreURL)
 	if err != nil {
-		return fault(thing, "[centre] url is not of the form nats-leaf://host:port; correct it")
+		return []Finding{fault("centre", "[centre] url is not of the form nats-leaf://host:port; correct it")}
 	}
-	address := u.Host
-	if u.Port() == "" {
-		address = net.JoinHostPort(u.Hostname(), defaultLeafPort)
+	found := make([]Finding, len(addresses)) // at most replication.MaxCentreURLs
+	var dials sync.WaitGroup
+	for i, address := range addresses {
+		dials.Go(func() { found[i] = tryCentre(ctx, address) })
 	}
+	dials.Wait()
+	return found
+}
+
+func tryCentre(ctx context.Context, address string) Finding {
+	const thing = "centre"
 	conn, err := (&net.Dialer{Timeout: reachLimit}).DialContext(ctx, "tcp", address)
 	if err == nil {
 		err = conn.Close()

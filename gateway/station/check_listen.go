@@ -14,12 +14,8 @@ import (
 	"time"
 )
 
-const (
-	// reachLimit bounds each attempt of a check to reach somebody.
-	reachLimit = 3 * time.Second
-	// defaultLeafPort is where NATS expects leaf nodes.
-	defaultLeafPort = "7422"
-)
+// reachLimit bounds each attempt of a check to reach somebody.
+const reachLimit = 3 * time.Second
 
 func (c *checker) checkStatus(ctx context.Context) Finding {
 	const thing = "status page"

@@ -151,7 +151,7 @@ func TestCheckFindsAllFaults(t *testing.T) {
 	defer holder.Close()
 	c.StatusListen = serveOther(t)
 	c.ControlSocket = writeFile(t, filepath.Join(dir, "control.txt"), "", 0o600)
-	c.CentreURL = "nats-leaf://" + gone.Addr().String()
+	c.CentreURL = "nats-leaf://" + gone.Addr().String() + "," + c.CentreURL
 	c.RequireSync = true
 	found := checkWith(t, c, func(c *checker) {
 		c.clock = func() (kernelClock, error) { return kernelClock{}, errors.New("not to be asked") }
@@ -169,6 +169,7 @@ func TestCheckFindsAllFaults(t *testing.T) {
 		"fault status page: free the address",
 		"fault control socket: is no socket",
 		"note centre: not reachable now",
+		"ok centre: is reachable",
 		"fault clock: not synchronised")
 }
 

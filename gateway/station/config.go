@@ -3,7 +3,6 @@ package station
 import (
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,13 +11,15 @@ import (
 	"gateline/drivers/serial"
 	"gateline/gateway"
 	"gateline/internal/tomlconf"
+	"gateline/replication"
 )
 
 // Config is the whole configuration of a box. DefaultConfig has the defaults.
 type Config struct {
 	// Station is the station's name, gateway.ValidStation.
 	Station string
-	// CentreURL is the centre's leaf listener, nats-leaf://host:port.
+	// CentreURL is the centre's leaf listener, nats-leaf://host:port, or several with
+	// commas between them.
 	CentreURL string
 	// LinkFile holds what the centre lets the box in by (package linkkey);
 	// empty = nothing, for a centre on this machine.
@@ -152,10 +153,9 @@ func ParseConfig(name string, data []byte, defaults Config) (Config, error) {
 }
 
 func checkURL(t tomlconf.Table, text string) {
-	u, err := url.Parse(text)
-	if text == "" || err != nil || u.Scheme != "nats-leaf" || u.Hostname() == "" || u.User != nil || u.Path != "" {
+	if _, err := replication.CentreAddresses(text); err != nil {
 		// The text is not repeated: it may hold a password.
-		t.Fault("url", "not of the form nats-leaf://host:port")
+		t.Fault("url", "not of the form nats-leaf://host:port, or up to %d such addresses with commas between them, each once", replication.MaxCentreURLs)
 	}
 }
 

@@ -2,8 +2,6 @@ package station
 
 import (
 	"fmt"
-	"net"
-	"net/url"
 
 	"gateline/internal/linkkey"
 	"gateline/internal/tomlconf"
@@ -16,12 +14,12 @@ func checkLinkFile(t tomlconf.Table, c *Config) {
 		checkPath(t, "link_file", c.LinkFile)
 		return
 	}
-	u, err := url.Parse(c.CentreURL)
-	if err != nil || u.Scheme != "nats-leaf" || u.Hostname() == "" {
-		return // reported as url
-	}
-	if host := u.Hostname(); host != "localhost" && !net.ParseIP(host).IsLoopback() {
-		t.Fault("link_file", "missing: a centre on another machine lets in only boxes that it knows; gateline link-key station makes the file at the centre")
+	addresses, _ := replication.CentreAddresses(c.CentreURL) // an error is reported as url
+	for _, address := range addresses {
+		if !replication.OnLoopback(address) {
+			t.Fault("link_file", "missing: a centre on another machine lets in only boxes that it knows; gateline link-key station makes the file at the centre")
+			return
+		}
 	}
 }
 
