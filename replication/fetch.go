@@ -60,6 +60,8 @@ func (r *runner) startFetch(now time.Time) {
 	request := directGet{Seq: at + 1, Batch: fetchBatch, MaxBytes: r.cfg.WindowBytes}
 	if f.verify {
 		request.Seq = at
+	} else {
+		r.absent = 0
 	}
 	body, err := json.Marshal(request)
 	if err == nil {
@@ -136,9 +138,13 @@ func (r *runner) answer(ctx context.Context, m *nats.Msg) {
 }
 
 // notFound is the answer where the feed holds nothing from the number on that
-// was asked for.
+// was asked for. A server of several may still be catching up with the others.
 func (r *runner) notFound(now time.Time) {
 	if at := r.follower.Position().Number; r.fetch.verify {
+		if r.absent++; r.absent < absentLimit {
+			r.abandon(now)
+			return
+		}
 		r.fetch.active = false
 		r.refuse(fmt.Errorf("%w: it ends before entry %d, position of this box", ErrWentBack, at))
 		return

@@ -27,6 +27,9 @@ const (
 	// apply an update that the store could not take.
 	applyRetryMin = 100 * time.Millisecond
 	applyRetryMax = 5 * time.Second
+	// absentLimit is the number of answers in a row, fetchRetry apart, that the feed
+	// ends before the entry we stand at, after which that is believed.
+	absentLimit = 3
 	// unansweredLimit is the number of questions nobody answered, over a link
 	// that is up, after which that is reported.
 	unansweredLimit = 3
@@ -63,6 +66,8 @@ type runner struct {
 	// verified says that the centre has shown us the very entry we stand at, or
 	// one that names its hash, since the link came up or went quiet.
 	verified bool
+	// absent counts the answers in a row that the feed ends before our entry.
+	absent int
 	// heard is the highest number of a live entry that could not be applied
 	// because others were missing.
 	heard     uint64

@@ -202,3 +202,40 @@ func TestTroubleIsLoggedOnce(t *testing.T) {
 		t.Errorf("a minute later: %d reports, want 4", n)
 	}
 }
+
+// A server that lags behind the others has not got our entry yet; a feed that was
+// restored never gets it.
+func TestAbsentEntryIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	r, _, log := openRunner(t)
+	r.handEntry(t, 1, 0, 0)
+	r.hand(t, nil, headerStatus, statusEndOfBatch, headerPending, "0")
+	absent := func(times int) {
+		t.Helper()
+		for range times {
+			r.startFetch(r.cfg.Now())
+			if !r.fetch.verify {
+				t.Fatal("it does not ask for the entry it stands at")
+			}
+			r.hand(t, nil, headerStatus, statusNotFound)
+			if r.fetch.active {
+				t.Error("the question is not over")
+			}
+		}
+	}
+	r.verified = false
+	absent(absentLimit - 1)
+	r.startFetch(r.cfg.Now())
+	r.handEntry(t, 1, 0, 0)
+	r.hand(t, nil, headerStatus, statusEndOfBatch, headerPending, "0") // and asks what follows
+	r.startFetch(r.cfg.Now())
+	r.verified = false
+	absent(absentLimit - 1)
+	if n := r.stats.refused.Load(); n != 0 {
+		t.Errorf("%d refused:\n%s", n, log)
+	}
+	absent(1)
+	if n := r.stats.refused.Load(); n != 1 || log.count(ErrWentBack.Error()) != 1 {
+		t.Errorf("%d refused:\n%s", n, log)
+	}
+}
