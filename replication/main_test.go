@@ -155,14 +155,21 @@ func (c *centre) close() {
 func (c *centre) publish(n int) {
 	c.t.Helper()
 	for range n {
-		number := c.pub.Last().Number + 1
-		change := gateway.Change{Token: gateway.Token(number * 0x9e3779b97f4a7c15), Record: gateway.Record{Anchor: gateway.Day(1 + number%1000)}}
-		e := Entry{Time: time.Now().UnixMicro(), Source: number, Changes: []gateway.Change{change}}
-		if err := c.pub.Publish(c.t.Context(), &e); err != nil {
+		if err := c.publishOne(); err != nil {
 			c.t.Fatal(err)
 		}
+	}
+}
+
+func (c *centre) publishOne() error {
+	number := c.pub.Last().Number + 1
+	change := gateway.Change{Token: gateway.Token(number * 0x9e3779b97f4a7c15), Record: gateway.Record{Anchor: gateway.Day(1 + number%1000)}}
+	e := Entry{Time: time.Now().UnixMicro(), Source: number, Changes: []gateway.Change{change}}
+	err := c.pub.Publish(c.t.Context(), &e)
+	if err == nil {
 		c.want[change.Token] = change.Record
 	}
+	return err
 }
 
 func (c *centre) url() string { return "nats-leaf://" + c.hub.LeafAddr() }
