@@ -3,6 +3,7 @@ package replication
 import (
 	"crypto/tls"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,65 +16,80 @@ import (
 	"gateline/internal/linkkey"
 )
 
-// openCluster returns three servers that know two stations, and a connection as
-// the centre.
-func openCluster(t *testing.T) (*clustertest.Cluster, *nats.Conn, map[string]*BoxLink) {
+// ownServers are three servers that know the centre and the station xidan.
+type ownServers struct {
+	*clustertest.Cluster
+	city   *city
+	centre ClientKey
+	xidan  *BoxLink
+	key    StationKey // of xidan
+}
+
+// openCluster starts them and opens a centre there.
+func openCluster(t *testing.T) (*ownServers, *centre) {
 	t.Helper()
-	here := newCity(t)
-	file, public, err := here.authority.Client("centre")
+	s := &ownServers{city: newCity(t)}
+	file, public, err := s.city.authority.Client(linkkey.CentreClient)
 	if err != nil {
 		t.Fatal(err)
 	}
-	boxes, keys := map[string]*BoxLink{}, []StationKey(nil)
-	for _, name := range []string{"xidan", "dongdan"} {
-		link, key := here.station(name)
-		boxes[name], keys = link, append(keys, key)
-	}
-	accounts, err := AccountsConf(keys, ClientKey{linkkey.CentreClient, public}, nil)
+	s.centre = ClientKey{linkkey.CentreClient, public}
+	s.xidan, s.key = s.city.station("xidan")
+	s.Cluster = clustertest.Start(t, "../docs/examples/cluster", s.city.authority, s.accounts(t, s.key))
+	opts, err := s.city.parse(file).NATSOptions()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cluster := clustertest.Start(t, "../docs/examples/cluster", here.authority, accounts)
-	opts, err := here.parse(file).NATSOptions()
+	js, err := jetstream.New(connectAll(t, s.Cluster, opts))
 	if err != nil {
 		t.Fatal(err)
 	}
-	nc, err := nats.Connect(cluster.URLs()[0], append(opts, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), withServers(cluster.URLs()))...)
+	c := &centre{t: t, js: js, want: map[gateway.Token]gateway.Record{}}
+	if c.pub, err = OpenPublisher(t.Context(), js, threeReplicas()); err != nil {
+		t.Fatal(err)
+	}
+	return s, c
+}
+
+func threeReplicas() PublisherConfig {
+	cfg := testPublisher()
+	cfg.Replicas = 3
+	return cfg
+}
+
+func (s *ownServers) accounts(t *testing.T, stations ...StationKey) []byte {
+	t.Helper()
+	text, err := AccountsConf(stations, s.centre, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func connectAll(t *testing.T, cluster *clustertest.Cluster, opts []nats.Option) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(strings.Join(cluster.URLs(), ","), append(opts, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	return cluster, nc, boxes
-}
-
-func withServers(urls []string) nats.Option {
-	return func(o *nats.Options) error { o.Servers = urls; return nil }
+	return nc
 }
 
 // A centre on three servers loses the one that its box is connected to, and the one
 // that leads its stream, while it publishes. Nothing is lost, nothing comes twice,
 // the box notices no fault, and a second writer shuts the first one out.
 func TestClusterLosesServers(t *testing.T) {
-	cluster, nc, boxes := openCluster(t)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &centre{t: t, js: js, want: map[gateway.Token]gateway.Record{}}
-	cfg := testPublisher()
-	cfg.Replicas = 3
-	if c.pub, err = OpenPublisher(t.Context(), js, cfg); err != nil {
-		t.Fatal(err)
-	}
+	cluster, c := openCluster(t)
 	for _, name := range []string{StreamFeed, StreamShards} {
-		stream, err := js.Stream(t.Context(), name)
+		stream, err := c.js.Stream(t.Context(), name)
 		if err != nil || stream.CachedInfo().Config.Replicas != 3 {
 			t.Fatalf("stream %s: %v", name, err)
 		}
 	}
 	c.publish(10)
 	store, log := newMemory(), &lines{}
-	box, _ := startBox(t, cluster.CentreURL(), store, log, func(cfg *BoxConfig) { cfg.Station, cfg.Link = "xidan", boxes["xidan"] })
+	box, _ := startBox(t, cluster.CentreURL(), store, log, func(cfg *BoxConfig) { cfg.Station, cfg.Link = "xidan", cluster.xidan })
 	same(t, c, store)
 
 	for round, victim := range []func() int{cluster.Leaf, func() int { return cluster.Leader(accountCentre, StreamFeed) }} {
@@ -95,7 +111,7 @@ func TestClusterLosesServers(t *testing.T) {
 	}
 	c.checkWhole()
 
-	again, err := OpenPublisher(t.Context(), js, cfg)
+	again, err := OpenPublisher(t.Context(), c.js, threeReplicas())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +123,45 @@ func TestClusterLosesServers(t *testing.T) {
 	}
 	same(t, c, store)
 	c.checkWhole()
-	clusterKeepsOut(t, cluster, boxes["dongdan"])
+}
+
+// The list of stations changes while the servers run: one more is let in and fed
+// after two reloads; one less is kept out when each server has been restarted.
+func TestClusterStationsChange(t *testing.T) {
+	cluster, c := openCluster(t)
+	c.publish(3)
+	stays, log := newMemory(), &lines{}
+	box, _ := startBox(t, cluster.CentreURL(), stays, log, func(cfg *BoxConfig) { cfg.Station, cfg.Link = "xidan", cluster.xidan })
+	same(t, c, stays)
+	link, key := cluster.city.station("dongdan")
+	comes := newMemory()
+	second, _ := startBox(t, cluster.CentreURL(), comes, &lines{}, func(cfg *BoxConfig) {
+		cfg.Station, cfg.Link = "dongdan", link
+		cfg.PollInterval, cfg.QuietAfter = time.Hour, time.Hour // what it has came live, or when the link came up
+	})
+	if second.Connected() {
+		t.Error("a station that is not in the list is let in")
+	}
+	cluster.WriteAccounts(cluster.accounts(t, cluster.key, key))
+	cluster.ReloadTwice()
+	same(t, c, comes)
+	c.publish(2)
+	same(t, c, comes)
+	clusterKeepsOut(t, cluster.Cluster, link)
+	if log.count("is down") != 0 {
+		t.Errorf("the other station was disturbed:\n%s", log)
+	}
+	cluster.WriteAccounts(cluster.accounts(t, cluster.key))
+	for i := range cluster.Servers {
+		cluster.Stop(i)
+		cluster.Restart(i)
+		cluster.WaitCurrent(i, accountCentre, StreamFeed)
+	}
+	c.publish(1)
+	same(t, c, stays)
+	if comes.at() == c.pub.Last().Number || second.Connected() || box.Stats().Refused != 0 {
+		t.Errorf("the station taken out is at %d, connected %v; of the other %d refused", comes.at(), second.Connected(), box.Stats().Refused)
+	}
 }
 
 // publishing publishes entry after entry until the function it returns is called.

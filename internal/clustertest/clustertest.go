@@ -69,9 +69,9 @@ func Start(t *testing.T, examples string, authority *linkkey.Authority, accounts
 	for i := range c.Servers {
 		c.Restart(i)
 	}
-	c.until("a leader of the three", func() bool {
+	c.until("a leader that knows all three", func() bool {
 		for _, s := range c.Servers {
-			if s.JetStreamIsLeader() {
+			if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(names) {
 				return true
 			}
 		}
@@ -88,6 +88,7 @@ func (c *Cluster) Restart(i int) {
 		c.t.Fatal(err)
 	}
 	opts.NoSigs, opts.NoLog = true, true
+	opts.ConfigFile = c.configs[i] // for a reload
 	s, err := server.NewServer(opts)
 	if err != nil {
 		c.t.Fatal(err)
@@ -108,11 +109,26 @@ func (c *Cluster) Stop(i int) {
 	}
 }
 
-// WriteAccounts gives the server other accounts; it takes them when it is started
-// again or reloads.
-func (c *Cluster) WriteAccounts(i int, accounts []byte) {
+// WriteAccounts gives the servers other accounts, which count from a reload or a
+// restart on.
+func (c *Cluster) WriteAccounts(accounts []byte) {
 	c.t.Helper()
-	write(c.t, filepath.Dir(c.configs[i]), "accounts.conf", accounts)
+	for _, config := range c.configs {
+		write(c.t, filepath.Dir(config), "accounts.conf", accounts)
+	}
+}
+
+// ReloadTwice makes the running servers read their configuration again, as
+// OPERATIONS.md says.
+func (c *Cluster) ReloadTwice() {
+	c.t.Helper()
+	for _, s := range c.Servers {
+		for range 2 {
+			if err := s.Reload(); err != nil {
+				c.t.Fatal(err)
+			}
+		}
+	}
 }
 
 // Leader waits until a stream of the account has one and returns it.
