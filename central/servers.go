@@ -41,6 +41,10 @@ var ErrServers = errors.New("the centre's servers cannot serve now")
 // the connection, so that the centre goes on at another one within commitTimeout.
 const serverPing = 3 * time.Second
 
+// errNoPeers is what servers that have just been started say of a stream for which
+// too few of them know each other yet.
+const errNoPeers jetstream.ErrorCode = 10005
+
 // openServer starts the server within the process, or finds those of the
 // operator.
 func (c *Central) openServer() error {
@@ -109,7 +113,7 @@ func report(log *slog.Logger) []nats.Option {
 func (cfg *Config) serversError(err error) error {
 	var refused *jetstream.APIError
 	waiting := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
-		errors.As(err, &refused) && refused.Code == 503
+		errors.As(err, &refused) && (refused.Code == 503 || refused.ErrorCode == errNoPeers)
 	if cfg.Servers == nil || !waiting || errors.Is(err, ErrServers) {
 		return err
 	}
