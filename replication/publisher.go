@@ -30,7 +30,7 @@ var ErrNoKey = errors.New("the key of the feed is not there")
 const metadataEpoch = "gateline-epoch"
 
 // newEpoch is what to do where a feed cannot be continued.
-const newEpoch = "stop the centre and remove the folders jetstream/$G/streams/" + StreamFeed + " and " + StreamShards +
+const newEpoch = "stop the centre and remove the folders jetstream/$G/streams/" + StreamFeed + " and " + StreamShards + " (on servers of your own, these streams)" +
 	": both are written anew from the ledger, under a new epoch, and boxes load everything again"
 
 // resolveTimeout bounds the question whether an entry whose acknowledgement
