@@ -31,7 +31,7 @@ type grant struct {
 type grantKind int
 
 const (
-	heard    grantKind = iota // messages that come by themselves
+	told     grantKind = iota // messages that come by themselves
 	asked                     // a question with one answer
 	streamed                  // a question with several
 )
@@ -44,7 +44,7 @@ func exports() []grant {
 		{origin: SubjectStatus + ">", kind: asked},
 		{origin: SubjectOps + ">", kind: asked},
 		{origin: subjectServices, kind: streamed},
-		{origin: SubjectLive, kind: heard},
+		{origin: SubjectLive, kind: told},
 	}
 }
 
@@ -56,7 +56,7 @@ func boxGrants(station string) []grant {
 		{subject: SubjectFetchShards, origin: directGetOf(StreamShards), kind: streamed},
 		{subject: status, origin: status, kind: asked},
 		{subject: status + HoursSuffix, origin: status + HoursSuffix, kind: asked},
-		{subject: SubjectLive, origin: SubjectLive, kind: heard},
+		{subject: SubjectLive, origin: SubjectLive, kind: told},
 	}
 }
 
@@ -95,7 +95,7 @@ func export(centre *server.Account) error {
 	var faults []error
 	for _, g := range exports() {
 		switch g.kind {
-		case heard:
+		case told:
 			faults = append(faults, centre.AddStreamExport(g.origin, nil))
 		case asked:
 			faults = append(faults, centre.AddServiceExportWithResponse(g.origin, server.Singleton, nil))
@@ -110,7 +110,7 @@ func export(centre *server.Account) error {
 func give(account, centre *server.Account, grants []grant) error {
 	var faults []error
 	for _, g := range grants {
-		if g.kind == heard {
+		if g.kind == told {
 			faults = append(faults, account.AddStreamImport(centre, g.origin, ""))
 		} else {
 			faults = append(faults, account.AddServiceImport(centre, g.subject, g.origin))

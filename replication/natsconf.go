@@ -92,7 +92,7 @@ func accountConf(b *bytes.Buffer, name string, users []string, grants []grant) {
 
 func (g grant) exportConf() string {
 	switch g.kind {
-	case heard:
+	case told:
 		return fmt.Sprintf("{stream: %q}", g.origin)
 	case asked:
 		return fmt.Sprintf("{service: %q}", g.origin)
@@ -103,7 +103,7 @@ func (g grant) exportConf() string {
 
 func (g grant) importConf() string {
 	kind, to := "service", ""
-	if g.kind == heard {
+	if g.kind == told {
 		kind = "stream"
 	}
 	if g.subject != g.origin {

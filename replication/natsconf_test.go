@@ -37,7 +37,7 @@ func crossings(t *testing.T, srv *server.Server, account string) []string {
 	}
 	for _, i := range z.Account.Imports {
 		if i.Account != server.DEFAULT_SYSTEM_ACCOUNT {
-			add("imports ", []any{i.Subject, i.Account, i.LocalSubject, i.To, i.Type, i.Share})
+			add("imports ", []any{i.Subject, i.Account, i.LocalSubject, i.Type, i.Share})
 		}
 	}
 	slices.Sort(all)
