@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gateline/gateway"
@@ -245,7 +246,7 @@ type brittle struct {
 
 func (b *brittle) Publish(ctx context.Context, subject string, data []byte, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	if b.broken && strings.HasPrefix(subject, SubjectShards) {
-		return nil, errors.New("broken")
+		return nil, nats.ErrConnectionClosed // which is not tried again
 	}
 	return b.JetStream.Publish(ctx, subject, data, opts...)
 }
