@@ -1,14 +1,10 @@
 package cache
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
-
-	"github.com/dgraph-io/badger/v4"
 
 	"gateline/gateway"
 )
@@ -44,8 +40,8 @@ const heartbeatInterval = time.Minute
 func (s *Store) Apply(u gateway.Update) error { return s.ApplyAll([]gateway.Update{u}) }
 
 // ApplyAll applies consecutive updates as Apply does each, in as few
-// transactions as hold them: with the default memtable some 26,000 changes share
-// one, and one wait for the disk. Every update is in one transaction as a whole.
+// transactions as hold them: up to 32,768 changes share one, and one wait for the
+// disk. Every update is in one transaction as a whole.
 // If one of them is refused (ErrUpdate) none is applied; after another error
 // Position says which were.
 func (s *Store) ApplyAll(updates []gateway.Update) error {
@@ -62,7 +58,7 @@ func (s *Store) ApplyAll(updates []gateway.Update) error {
 		at = updates[i].To
 	}
 	for len(updates) > 0 {
-		n := s.together(updates)
+		n := together(updates)
 		if err := s.applyTogether(updates[:n]); err != nil {
 			return fmt.Errorf("apply entry %d: %w", updates[n-1].To.Number, err)
 		}
@@ -72,23 +68,17 @@ func (s *Store) ApplyAll(updates []gateway.Update) error {
 }
 
 // together returns how many of the updates go into the next transaction, at
-// least one: the first one always fits, with a mark of every shard beside it.
-func (s *Store) together(updates []gateway.Update) int {
-	room := s.maxOps() - stateOps
-	if (s.Position() == gateway.Position{}) {
-		room -= gateway.Shards
-	}
+// least one.
+func together(updates []gateway.Update) int {
+	changes := 0
 	for n := range updates {
-		room -= len(updates[n].Changes)
-		if n > 0 && room < 0 {
+		changes += len(updates[n].Changes)
+		if n > 0 && changes > stepMost {
 			return n
 		}
 	}
 	return len(updates)
 }
-
-// stateOps is the most writes of setState.
-const stateOps = 4
 
 // applyTogether applies updates in one transaction. It needs mu.
 func (s *Store) applyTogether(updates []gateway.Update) error {
@@ -112,13 +102,21 @@ func (s *Store) applyTogether(updates []gateway.Update) error {
 	if err != nil {
 		return err
 	}
-	err = s.commit(func(txn *badger.Txn) error {
+	if err := s.foldApart(); err != nil {
+		return err
+	}
+	packed := packChanges(0, net.Changes)
+	err = s.commit(func(b *batch) error {
 		for id, m := range fresh {
-			if err := setMark(txn, gateway.ShardID(id), m); err != nil {
+			if err := b.setMark(gateway.ShardID(id), m, held{}); err != nil {
 				return err
 			}
 		}
-		return errors.Join(setRecords(txn, net.Changes), setState(txn, encoded, net.Keys, net.Complete, &net.To))
+		return errors.Join(
+			b.setState(encoded, net.Keys, net.Complete, &net.To),
+			s.foldDue(b, len(packed)+stepKeySize+opBytes+trimBytes),
+			s.addStep(b, net.Changes, packed),
+			s.trim(b))
 	})
 	if err != nil {
 		return err
@@ -146,8 +144,8 @@ func (s *Store) whole(first gateway.Position) []gateway.ShardMark {
 }
 
 // reaching returns the changes that reach their shards, fresh being the marks
-// if not nil, of one token the last only, in the order of tokens where there are
-// several updates. They are valid until the next call. It needs mu.
+// if not nil, of one token the last only, in the order of tokens. They are valid
+// until the next call. It needs mu.
 func (s *Store) reaching(updates []gateway.Update, fresh []gateway.ShardMark) []gateway.Change {
 	marks := s.marks
 	if fresh != nil {
@@ -162,18 +160,8 @@ func (s *Store) reaching(updates []gateway.Update, fresh []gateway.ShardMark) []
 			}
 		}
 	}
-	if len(updates) > 1 {
-		slices.SortStableFunc(reach, func(a, b gateway.Change) int { return cmp.Compare(a.Token, b.Token) })
-		kept := reach[:0]
-		for i, c := range reach {
-			if i+1 == len(reach) || reach[i+1].Token != c.Token {
-				kept = append(kept, c)
-			}
-		}
-		reach = kept
-	}
 	s.reach = reach
-	return reach
+	return lastOfEach(reach)
 }
 
 // validate refuses an update that cannot follow at. It needs mu.
@@ -220,7 +208,7 @@ func (s *Store) heartbeat(to gateway.Position) error {
 		s.position.Store(&to)
 		return nil
 	}
-	err := s.commit(func(txn *badger.Txn) error { return setPosition(txn, to) })
+	err := s.commit(func(b *batch) error { return b.setState(nil, nil, false, &to) })
 	switch {
 	case err == nil:
 		s.unsaved = false
@@ -251,28 +239,6 @@ func (s *Store) writeable() error {
 	}
 	return s.failed
 }
-
-// commit runs fill and commits what it wrote, durably. It needs mu.
-func (s *Store) commit(fill func(*badger.Txn) error) error {
-	if err := checkSpace(s.home.path, s.minFree); err != nil {
-		return err
-	}
-	txn := s.newTxn()
-	defer txn.Discard()
-	if err := fill(txn); err != nil {
-		return err
-	}
-	if err := txn.CommitAt(s.version+1, nil); err != nil {
-		return s.fail(err)
-	}
-	s.version++
-	// No reader asks for the past, except scans, which hold their snapshot by
-	// reference: what this commit replaced may go at the next compaction.
-	s.db.SetDiscardTs(s.version)
-	return nil
-}
-
-func (s *Store) newTxn() *badger.Txn { return s.db.NewTransactionAt(math.MaxUint64, true) }
 
 // fail stops all writing after a failed commit. Badger may have put part of it
 // into memory, and after a failed sync nobody can say what the disk holds until
@@ -305,49 +271,4 @@ func copySchedule(in *gateway.Schedule) ([]byte, *gateway.Schedule, error) {
 	}
 	schedule, err := gateway.DecodeSchedule(encoded)
 	return encoded, schedule, err
-}
-
-func setRecords(txn *badger.Txn, changes []gateway.Change) error {
-	// One piece of memory for all; Badger keeps references until the commit.
-	room := make([]byte, 0, len(changes)*(recordKeySize+gateway.RecordSize))
-	for i := range changes {
-		c := &changes[i]
-		start := len(room)
-		room = appendRecordKey(room, c.Token)
-		key := room[start:len(room):len(room)]
-		var err error
-		if c.Delete {
-			err = txn.Delete(key)
-		} else {
-			start = len(room)
-			room = gateway.AppendRecord(room, c.Record)
-			err = txn.Set(key, room[start:len(room):len(room)])
-		}
-		if err != nil {
-			return fmt.Errorf("change %d: %w", i+1, err)
-		}
-	}
-	return nil
-}
-
-// setState writes what is not nil or false of the feed's state.
-func setState(txn *badger.Txn, schedule []byte, keys []gateway.KeyTerm, complete bool, to *gateway.Position) error {
-	var errs []error
-	if schedule != nil {
-		errs = append(errs, txn.Set([]byte(keySchedule), schedule))
-	}
-	if keys != nil {
-		errs = append(errs, txn.Set([]byte(keyTerms), appendTerms(nil, keys)))
-	}
-	if complete {
-		errs = append(errs, txn.Set([]byte(keyComplete), []byte{1}))
-	}
-	if to != nil {
-		errs = append(errs, setPosition(txn, *to))
-	}
-	return errors.Join(errs...)
-}
-
-func setPosition(txn *badger.Txn, p gateway.Position) error {
-	return txn.Set([]byte(keyPosition), appendPosition(nil, p))
 }

@@ -18,9 +18,10 @@ import (
 )
 
 const (
-	// valueThreshold keeps every value in the tree: the largest is a schedule
-	// of gateway.MaxScheduleSize. It must stay below 15 % of a memtable.
-	valueThreshold = 512 << 10
+	// valueThreshold keeps every value in the tree: the largest is a shard of
+	// gateway.MaxShardRecords, some 920 kB. It is the most that Badger takes and
+	// must stay below 15 % of a memtable.
+	valueThreshold = 1 << 20
 	// valueLogSize is as small as a value log that holds nothing may be.
 	valueLogSize = 1 << 20
 	// levelZeroStall is how many tables may wait for a compaction before writes

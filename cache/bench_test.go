@@ -36,8 +36,6 @@ func BenchmarkLookup(b *testing.B) {
 	s := benchStore(b)
 	b.Run("hit", func(b *testing.B) { lookups(b, s.Lookup, 0, true) })
 	b.Run("miss", func(b *testing.B) { lookups(b, s.Lookup, benchRecords, false) })
-	b.Run("disk/hit", func(b *testing.B) { lookups(b, s.lookupStored, 0, true) })
-	b.Run("disk/miss", func(b *testing.B) { lookups(b, s.lookupStored, benchRecords, false) })
 	b.Run("parallel", func(b *testing.B) {
 		b.ReportAllocs()
 		var seed atomic.Uint64

@@ -173,8 +173,8 @@ func waitForIndex(t testing.TB, s *Store) {
 	}
 }
 
-// verify compares every record of s, by Each, by Lookup from the disk and by
-// Lookup from memory, with m.
+// verify compares every record of s, by Each, which reads the disk, and by
+// Lookup, with m.
 func verify(t testing.TB, s *Store, m model) {
 	t.Helper()
 	got := model{}
@@ -197,20 +197,24 @@ func verify(t testing.TB, s *Store, m model) {
 	if n, ok := s.Records(); n != len(m) || !ok {
 		t.Fatalf("the index counts %d records, the model has %d", n, len(m))
 	}
+	verifyLookups(t, s, m)
+}
+
+// verifyLookups compares every Lookup with m.
+func verifyLookups(t testing.TB, s *Store, m model) {
+	t.Helper()
 	marks := s.Marks()
-	for name, lookup := range map[string]func(gateway.Token) (gateway.Record, bool, error){"disk": s.lookupStored, "memory": s.Lookup} {
-		for i := range universe {
-			r, ok, err := lookup(tokenAt(i))
-			want, known := m[tokenAt(i)]
-			if marks[gateway.ShardOf(tokenAt(i))] == (gateway.ShardMark{}) && name == "memory" {
-				if !errors.Is(err, ErrNotLoaded) || ok {
-					t.Fatalf("Lookup of token %d, whose shard is not loaded: known %v, err %v", i, ok, err)
-				}
-				continue
+	for i := range universe {
+		r, ok, err := s.Lookup(tokenAt(i))
+		want, known := m[tokenAt(i)]
+		if !marks[gateway.ShardOf(tokenAt(i))].Loaded() {
+			if !errors.Is(err, ErrNotLoaded) || ok {
+				t.Fatalf("Lookup of token %d, whose shard is not loaded: known %v, err %v", i, ok, err)
 			}
-			if err != nil || ok != known || r != want {
-				t.Fatalf("Lookup of token %d from %s: known %v, err %v; want known %v or the record differs", i, name, ok, err, known)
-			}
+			continue
+		}
+		if err != nil || ok != known || r != want {
+			t.Fatalf("Lookup of token %d: known %v, err %v; want known %v or the record differs", i, ok, err, known)
 		}
 	}
 }

@@ -17,8 +17,7 @@ type history struct {
 	truth   []model          // truth[n] is after entry n
 }
 
-// The shards of a history that have records. bigShard has more than fit into
-// one transaction of testOptions.
+// The shards of a history that have records.
 const (
 	bigShard     = gateway.ShardID(3)
 	bigRecords   = 900

@@ -34,9 +34,8 @@ const (
 	markerPrefix = "gateline cache format "
 	// format is the layout described in the package comment. Format 1 had
 	// neither the hash of the last entry nor the keys of the feed, format 2 no
-	// marks of shards: a program that does not know them would take a shard
-	// that is not loaded for an empty one.
-	format = 3
+	// marks of shards, format 3 a key for each record.
+	format = 4
 
 	badgerDir = "badger"
 	// lostFound is what a fresh file system of its own holds.

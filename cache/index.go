@@ -22,14 +22,14 @@ type index struct {
 	// zero is the value of token 0, which cannot be a key because an empty
 	// slot has that.
 	zero atomic.Uint64
+	// zeroSet: token 0 was set or deleted, so that fill leaves it alone.
+	zeroSet atomic.Bool
 	// ready is false while the index is being filled from the store.
 	ready atomic.Bool
 
 	mu   sync.Mutex // serialises writers; guards what follows
 	used int        // slots with a key
 	live int        // of those, slots with a value
-	// zeroSet: token 0 was set or deleted, so that fill leaves it alone.
-	zeroSet bool
 }
 
 // slot is one place of the table. Key 0 is an empty place, value 0 no record.
@@ -91,6 +91,20 @@ func (x *index) lookup(t gateway.Token) (gateway.Record, bool) {
 	return unpack(v), v != 0
 }
 
+// peek is lookup while the index is being filled: changed is false where it
+// knows nothing of the token.
+func (x *index) peek(t gateway.Token) (r gateway.Record, known, changed bool) {
+	v := x.zero.Load()
+	if t == 0 {
+		changed = x.zeroSet.Load()
+	} else {
+		s := find(*x.slots.Load(), t)
+		changed = s.key.Load() == uint64(t)
+		v = s.value.Load()
+	}
+	return unpack(v), v != 0 && changed, changed
+}
+
 // find returns the slot of t, or the empty one at which the search ended. The
 // table always has an empty slot.
 func find(slots []slot, t gateway.Token) *slot {
@@ -117,24 +131,16 @@ func (x *index) apply(changes []gateway.Change) {
 	}
 }
 
-// replace brings a shard to the given records. changes are what led there on the
-// disk: while the index is filled they name deleted records that are not here
-// yet.
-func (x *index) replace(id gateway.ShardID, records, changes []gateway.Change) {
+// replace brings a shard to the given records.
+func (x *index) replace(id gateway.ShardID, records []gateway.Change) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for i := range records {
 		x.put(records[i].Token, pack(records[i].Record))
 	}
-	for i := range changes {
-		if changes[i].Delete {
-			x.put(changes[i].Token, 0)
-		}
-	}
 	if x.count(id) == len(records) {
 		return
 	}
-	// More than the disk had, if memory was damaged.
 	x.within(id, func(t gateway.Token, _ uint64) {
 		_, found := slices.BinarySearchFunc(records, t, func(c gateway.Change, t gateway.Token) int { return cmp.Compare(c.Token, t) })
 		if !found {
@@ -143,11 +149,16 @@ func (x *index) replace(id gateway.ShardID, records, changes []gateway.Change) {
 	})
 }
 
-// recordsOf is count for who does not hold mu.
-func (x *index) recordsOf(id gateway.ShardID) int {
+// shard appends all records of a shard to into, which is empty, in the order of
+// their tokens.
+func (x *index) shard(into []gateway.Change, id gateway.ShardID) []gateway.Change {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.count(id)
+	x.within(id, func(t gateway.Token, value uint64) {
+		into = append(into, gateway.Change{Token: t, Record: unpack(value)})
+	})
+	slices.SortFunc(into, func(a, b gateway.Change) int { return cmp.Compare(a.Token, b.Token) })
+	return into
 }
 
 // count returns how many records of a shard there are. It needs mu.
@@ -181,19 +192,17 @@ func (x *index) within(id gateway.ShardID, fn func(t gateway.Token, value uint64
 	}
 }
 
-// fill brings in a record read from the store, unless the token was changed or
-// deleted since the filling began.
-func (x *index) fill(t gateway.Token, r gateway.Record) {
+// fill brings in records read from the store, except those of tokens that were
+// changed or deleted since the filling began.
+func (x *index) fill(records []gateway.Change) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if t == 0 {
-		if !x.zeroSet {
-			x.zero.Store(pack(r))
+	for i := range records {
+		t := records[i].Token
+		if t == 0 && x.zeroSet.Load() || t != 0 && find(*x.slots.Load(), t).key.Load() != 0 {
+			continue
 		}
-		return
-	}
-	if find(*x.slots.Load(), t).key.Load() == 0 {
-		x.put(t, pack(r))
+		x.put(t, pack(records[i].Record))
 	}
 }
 
@@ -202,7 +211,7 @@ func (x *index) fill(t gateway.Token, r gateway.Record) {
 func (x *index) put(t gateway.Token, value uint64) {
 	if t == 0 {
 		x.zero.Store(value)
-		x.zeroSet = true
+		x.zeroSet.Store(true)
 		return
 	}
 	slots := *x.slots.Load()

@@ -10,14 +10,18 @@ import (
 // The first byte of every key. A new space needs a new byte; none may be '!',
 // which starts Badger's own keys.
 const (
-	spaceRecord = 'r'
-	spaceState  = 's'
-	spaceMark   = 'm'
-	spaceLocal  = 'l'
+	spaceShard = 'h'
+	spaceStep  = 'j'
+	spaceMark  = 'm'
+	spaceState = 's'
+	spaceLocal = 'l'
 )
 
-// recordKeySize is the length of a record's key.
-const recordKeySize = 1 + 8
+// The lengths of the keys of shards, their marks among them, and of steps.
+const (
+	shardKeySize = 1 + 2
+	stepKeySize  = 1 + 8
+)
 
 // The keys of the feed's state.
 const (
@@ -27,16 +31,34 @@ const (
 	keyTerms    = string(spaceState) + "keys"
 )
 
-func appendRecordKey(b []byte, t gateway.Token) []byte {
-	return binary.BigEndian.AppendUint64(append(b, spaceRecord), uint64(t))
+// shardKey is the key of a shard's value, markKey that of its mark.
+func shardKey(id gateway.ShardID) []byte {
+	return binary.BigEndian.AppendUint16([]byte{spaceShard}, uint16(id))
 }
 
-// tokenOf is the inverse of appendRecordKey.
-func tokenOf(key []byte) (gateway.Token, error) {
-	if len(key) != recordKeySize || key[0] != spaceRecord {
-		return 0, fmt.Errorf("a key of %d bytes among the records", len(key))
+func markKey(id gateway.ShardID) []byte {
+	return binary.BigEndian.AppendUint16([]byte{spaceMark}, uint16(id))
+}
+
+// shardOfMark is the inverse of markKey.
+func shardOfMark(key []byte) (gateway.ShardID, error) {
+	if len(key) == shardKeySize && key[0] == spaceMark {
+		if id := binary.BigEndian.Uint16(key[1:]); id < gateway.Shards {
+			return gateway.ShardID(id), nil
+		}
 	}
-	return gateway.Token(binary.BigEndian.Uint64(key[1:])), nil
+	return 0, fmt.Errorf("a key of %d bytes among the marks of shards", len(key))
+}
+
+// stepKey is the key of a step of the journal.
+func stepKey(n uint64) []byte { return binary.BigEndian.AppendUint64([]byte{spaceStep}, n) }
+
+// stepOf is the inverse of stepKey.
+func stepOf(key []byte) (uint64, error) {
+	if len(key) != stepKeySize || key[0] != spaceStep {
+		return 0, fmt.Errorf("a key of %d bytes in the journal", len(key))
+	}
+	return binary.BigEndian.Uint64(key[1:]), nil
 }
 
 // positionSize is the length of an encoded position: epoch, number and

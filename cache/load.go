@@ -1,12 +1,9 @@
 package cache
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/dgraph-io/badger/v4"
 
 	"gateline/gateway"
 )
@@ -15,14 +12,11 @@ import (
 // when it returns, and lookups see it: of a token that was and is in a shard the
 // old record or the new, never none.
 //
-// What fits into one transaction of Badger is all or nothing together: with the
-// default memtable some 26,000 records that differ from those on the disk, of
-// which only the differences are written. A larger Load is all or nothing shard
+// What fits into one transaction of Badger, some 2.4 MB with the default
+// memtable, is all or nothing together. A larger Load is all or nothing shard
 // by shard, in their order, each with its mark; a position that goes back is
 // written before them and any other after them. So after an error or a crash
-// the marks say which shards are loaded, and the rest can be loaded again. A
-// single shard with more differences than fit is not loaded while it is
-// written: a crash leaves it without a mark.
+// the marks say which shards are loaded, and the rest can be loaded again.
 //
 // The error wraps ErrUpdate where shards or records are out of order, out of
 // their range or too many, and where a loaded shard would lack entries up to the
@@ -43,7 +37,7 @@ func (s *Store) Load(l gateway.Load) error {
 		return fmt.Errorf("%w: load: %w", ErrUpdate, err)
 	}
 	s.reserve(l.Shards)
-	w := s.newLoader()
+	w := &loader{s: s}
 	defer w.close()
 	state := func() error { return w.setState(&l, encoded, schedule) }
 	back := l.To != nil && l.To.Epoch == s.Position().Epoch && l.To.Number < s.Position().Number
@@ -175,121 +169,46 @@ func markOf(shard *gateway.Shard) gateway.ShardMark {
 // It needs the store's mu.
 type loader struct {
 	s    *Store
-	it   *badger.Iterator
-	done func() // of it
-	most int    // operations in one transaction
-
-	txn  *badger.Txn
-	ops  int      // in txn
-	then []func() // makes visible what txn brings
+	b    *batch
+	then []func() // makes visible what b brings
 
 	underWay chan error // of the transaction that was sent; nil = none
 	sentThen []func()
-	// torn are shards whose mark is off the disk while they are written in
-	// several transactions.
-	torn map[gateway.ShardID]bool
 }
 
-func (s *Store) newLoader() *loader {
-	w := &loader{s: s, most: s.maxOps(), torn: map[gateway.ShardID]bool{}}
-	if s.loadOps != 0 {
-		w.most = min(w.most, s.loadOps)
-	}
-	w.it, w.done = s.iterate()
-	return w
-}
-
-// maxOps is the number of writes that fit into one transaction, beside the mark
-// of its end that Badger adds and below its limit. The count binds before the
-// size does: the size allows 96 bytes for each, and a record takes 28; the rest
-// is more than a schedule needs.
-func (s *Store) maxOps() int { return int(s.db.MaxBatchCount()) - 2 }
-
-// room makes sure that so many operations fit into the open transaction.
-func (w *loader) room(ops int) error {
-	if w.txn != nil && w.ops+ops > w.most {
+// room makes sure that so many writes, whose keys and values have so many
+// bytes, fit into the open transaction.
+func (w *loader) room(ops, bytes int) error {
+	if w.b != nil && !w.b.fits(ops, bytes) {
 		if err := w.send(); err != nil {
 			return err
 		}
 	}
-	if w.txn == nil {
-		w.txn = w.s.newTxn()
+	if w.b == nil {
+		w.b = w.s.newBatch()
+		if w.s.loadOps != 0 {
+			w.b.mostOps = w.s.loadOps
+		}
 	}
-	w.ops += ops
 	return nil
 }
 
-// shard writes what differs between the shard and the disk, and its mark.
+// shard writes the shard and its mark.
 func (w *loader) shard(shard *gateway.Shard) error {
-	id, mark := shard.ID, markOf(shard)
-	changes, err := w.differences(shard)
-	if err != nil {
+	s, id, mark := w.s, shard.ID, markOf(shard)
+	first, _ := id.Range()
+	value := packChanges(first, shard.Records)
+	if err := w.room(shardOps, len(value)+shardBytes); err != nil {
 		return err
 	}
-	rest := changes
-	for len(rest) >= w.most { // with its mark it does not fit into one
-		if err := w.room(w.most); err != nil {
-			return err
-		}
-		if err := errors.Join(setMark(w.txn, id, gateway.ShardMark{}), setRecords(w.txn, rest[:w.most-1])); err != nil {
-			return err
-		}
-		w.then = append(w.then, func() { w.torn[id] = true })
-		rest = rest[w.most-1:]
-	}
-	if err := w.room(len(rest) + 1); err != nil {
-		return err
-	}
-	if err := errors.Join(setRecords(w.txn, rest), setMark(w.txn, id, mark)); err != nil {
-		return err
-	}
+	h := held{through: s.step, records: uint32(len(shard.Records))}
 	w.then = append(w.then, func() {
-		w.s.index.replace(id, shard.Records, changes)
-		delete(w.torn, id)
-		w.s.marks[id] = mark
-		w.s.loaded.set(w.s.marks)
+		s.index.replace(id, shard.Records)
+		s.nowFilled(id)
+		s.marks[id], s.held[id] = mark, h
+		s.loaded.set(s.marks)
 	})
-	return nil
-}
-
-// differences returns the changes that make the shard on the disk the given
-// one, in the order of their tokens.
-func (w *loader) differences(shard *gateway.Shard) (changes []gateway.Change, err error) {
-	first, last := shard.ID.Range()
-	records := shard.Records
-	var value [gateway.RecordSize]byte
-	for w.it.Seek(appendRecordKey(nil, first)); w.it.Valid(); w.it.Next() {
-		t, err := tokenOf(w.it.Item().Key())
-		if err != nil {
-			return nil, damaged(w.s.home.path, err)
-		}
-		if t > last {
-			break
-		}
-		for len(records) > 0 && records[0].Token < t {
-			changes, records = append(changes, records[0]), records[1:]
-		}
-		if len(records) == 0 || records[0].Token != t {
-			changes = append(changes, gateway.Change{Token: t, Delete: true})
-			continue
-		}
-		same := false
-		err = w.it.Item().Value(func(v []byte) error {
-			same = bytes.Equal(v, gateway.AppendRecord(value[:0], records[0].Record))
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("read a record: %w", err)
-		}
-		if !same {
-			changes = append(changes, records[0])
-		}
-		records = records[1:]
-	}
-	if changes == nil {
-		return records, nil // all of them new: the usual first load
-	}
-	return append(changes, records...), nil
+	return w.b.setShard(id, value, mark, h)
 }
 
 // setState writes the position with the marks that it raises, the schedule and
@@ -313,17 +232,17 @@ func (w *loader) setState(l *gateway.Load, encoded []byte, schedule *gateway.Sch
 			ops++
 		}
 	}
-	if err := w.room(ops); err != nil {
+	if err := w.room(ops, ops*(shardKeySize+markSize)+stateBytes); err != nil {
 		return err
 	}
 	for id, m := range raised {
 		if m != s.marks[id] {
-			if err := setMark(w.txn, gateway.ShardID(id), m); err != nil {
+			if err := w.b.setMark(gateway.ShardID(id), m, s.held[id]); err != nil {
 				return err
 			}
 		}
 	}
-	if err := setState(w.txn, encoded, l.Keys, false, l.To); err != nil {
+	if err := w.b.setState(encoded, l.Keys, false, l.To); err != nil {
 		return err
 	}
 	w.then = append(w.then, func() {
@@ -350,11 +269,11 @@ func (w *loader) send() error {
 	before := w.sentThen
 	underWay := make(chan error, 1)
 	w.s.version++
-	if err := w.txn.CommitAt(w.s.version, func(err error) { underWay <- err }); err != nil {
+	if err := w.b.txn.CommitAt(w.s.version, func(err error) { underWay <- err }); err != nil {
 		return w.s.fail(err)
 	}
 	w.underWay, w.sentThen = underWay, w.then
-	w.txn, w.ops, w.then = nil, 0, nil
+	w.b, w.then = nil, nil
 	for _, f := range before {
 		f()
 	}
@@ -379,7 +298,7 @@ func (w *loader) wait() error {
 // sent.
 func (w *loader) finish(well bool) error {
 	var err error
-	if well && w.txn != nil {
+	if well && w.b != nil {
 		err = w.send()
 	}
 	err = errors.Join(err, w.wait())
@@ -391,17 +310,9 @@ func (w *loader) finish(well bool) error {
 	return err
 }
 
-// close releases what the loader holds. A shard that was not finished has no
-// mark on the disk and gets none in memory.
+// close lets go of a transaction that was not sent.
 func (w *loader) close() {
-	if w.txn != nil {
-		w.txn.Discard()
-	}
-	w.done()
-	for id := range w.torn {
-		w.s.marks[id] = gateway.ShardMark{}
-	}
-	if len(w.torn) > 0 {
-		w.s.loaded.set(w.s.marks)
+	if w.b != nil {
+		w.b.txn.Discard()
 	}
 }

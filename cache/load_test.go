@@ -240,19 +240,15 @@ func TestSumAndRepair(t *testing.T) {
 	record := gateway.Record{Class: gateway.ClassRed}
 	for name, damage := range map[string]func(*Store){
 		"a record is gone from the disk": func(s *Store) {
-			txn := s.newTxn()
-			if err := errors.Join(txn.Delete(appendRecordKey(nil, held[3].Token)), txn.CommitAt(s.version+1, nil)); err != nil {
-				t.Fatal(err)
-			}
-			s.version++
+			setValue(t, s, shardKey(id), packChanges(first, held[1:]))
 		},
-		"a value on the disk is no record": func(s *Store) {
-			txn := s.newTxn()
-			if err := errors.Join(txn.Set(appendRecordKey(nil, held[3].Token), []byte{0xff}), txn.CommitAt(s.version+1, nil)); err != nil {
-				t.Fatal(err)
-			}
-			s.version++
+		"a record on the disk is another": func(s *Store) {
+			other := slices.Clone(held)
+			other[3].Record.Class ^= 1
+			setValue(t, s, shardKey(id), packChanges(first, other))
 		},
+		"the shard is gone from the disk":   func(s *Store) { setValue(t, s, shardKey(id), nil) },
+		"the disk has something else there": func(s *Store) { setValue(t, s, shardKey(id), []byte("x")) },
 		"a record is gone from memory":      func(s *Store) { s.index.put(held[0].Token, 0) },
 		"a record in memory is another":     func(s *Store) { s.index.put(held[0].Token, pack(record)+1) },
 		"a record is in memory only":        func(s *Store) { s.index.put(extra, pack(record)) },
@@ -265,7 +261,7 @@ func TestSumAndRepair(t *testing.T) {
 			if err := s.ApplyAll(h.updates); err != nil {
 				t.Fatal(err)
 			}
-			h.check(t, s)
+			h.check(t, s) // which has every shard's value written anew
 			damage(s)
 			want := h.shards(8, id)[0]
 			if sum, err := s.Sum(id); err != nil || sum.Hash == sumOf(&want).Hash {
@@ -288,39 +284,78 @@ func TestSumAndRepair(t *testing.T) {
 	}
 }
 
-// A shard that takes several transactions and is not finished is not loaded,
-// neither in memory nor after a restart; what was loaded beside it is.
-func TestUnfinishedBigShard(t *testing.T) {
+// A load that is not finished leaves each shard as it was or as it is to be, in
+// memory as after a restart.
+func TestUnfinishedLoad(t *testing.T) {
 	h := newHistory(8)
 	dir := t.TempDir()
 	s := open(t, dir, testOptions())
-	if err := s.Load(gateway.Load{Shards: h.shards(8, 1, bigShard)}); err != nil {
+	if err := s.Load(gateway.Load{Shards: h.shards(2, 0, 1, 2, bigShard, 2047)}); err != nil {
 		t.Fatal(err)
 	}
-	big := gateway.Shard{ID: bigShard, At: at(9)}
-	first, _ := bigShard.Range()
-	for i := range gateway.Token(1_500) {
-		big.Records = append(big.Records, gateway.Change{Token: first + i})
+	w := &loader{s: s}
+	for _, shard := range h.shards(8, allIDs()[:300]...) { // of which 200 fit into one transaction
+		if err := w.shard(&shard); err != nil {
+			t.Fatal(err)
+		}
 	}
-	w := s.newLoader()
-	if err := errors.Join(w.shard(&big), w.finish(false)); err != nil {
+	if err := w.finish(false); err != nil {
 		t.Fatal(err)
 	}
 	w.close()
 	for range 2 {
-		if s.Loaded() != 1 {
+		if m := s.Marks(); s.Loaded() != 201 || m[199].Number != 8 || m[200].Loaded() || m[2047].Number != 2 {
 			t.Fatalf("%d shards are loaded", s.Loaded())
 		}
 		h.check(t, s)
 		closeStore(t, s)
 		s = open(t, dir, testOptions())
 	}
-	if err := s.Load(gateway.Load{Shards: []gateway.Shard{big}}); err != nil {
+}
+
+// The largest shard fits into a transaction of the smallest memtable and stays
+// out of Badger's value log; so does the largest step, with all that may come with it.
+func TestLargestTransactions(t *testing.T) {
+	const id = gateway.ShardID(9)
+	first, last := id.Range()
+	record := gateway.Record{Class: gateway.ClassRed, Flags: gateway.FlagConcession, Anchor: 30000, HoldThrough: 30000, AnchorMinute: 1439}
+	shard := gateway.Shard{ID: id, At: at(1)}
+	// Some lie far apart, which takes the most room that there is.
+	const far = 1 << 9
+	for i := range gateway.Token(gateway.MaxShardRecords) {
+		token := first + i*((last-first)/far)
+		if i >= far-1 {
+			token = last - (gateway.MaxShardRecords-1-i)<<35
+		}
+		if n := len(shard.Records); n > 0 && token <= shard.Records[n-1].Token {
+			token = shard.Records[n-1].Token + 1
+		}
+		shard.Records = append(shard.Records, gateway.Change{Token: token, Record: record})
+	}
+	s := open(t, t.TempDir(), testOptions())
+	value := packChanges(first, shard.Records)
+	if len(value) >= valueThreshold || !s.newBatch().fits(shardOps, len(value)+shardBytes+trimBytes) {
+		t.Errorf("a shard of %d bytes does not fit", len(value))
+	}
+
+	var updates []gateway.Update
+	m := model{}
+	for n := range uint64(stepMost / gateway.MaxChanges) {
+		u := gateway.Update{To: at(n + 1), Schedule: largestSchedule(t), Keys: termsAt(1000), Complete: true}
+		for i := range gateway.MaxChanges {
+			u.Changes = append(u.Changes, gateway.Change{Token: tokenAt(int(n)*gateway.MaxChanges + i), Record: record})
+		}
+		updates = append(updates, u)
+		m.apply(u)
+	}
+	if err := s.ApplyAll(updates); err != nil {
 		t.Fatal(err)
 	}
-	if sum, err := s.Sum(bigShard); err != nil || sum != sumOf(&big) {
-		t.Errorf("%d records, err %v", sum.Records, err)
+	if s.step != 1 {
+		t.Errorf("%d steps", s.step)
 	}
+	closeStore(t, s)
+	verifyEvery(t, open(t, s.home.path, testOptions()), m)
 }
 
 // ApplyAll leaves what Apply of each leaves; refused, it leaves nothing.
@@ -353,10 +388,11 @@ func TestApplyAll(t *testing.T) {
 	}
 }
 
-// A lookup amid loads sees an old record or a new one and never none, from the
-// disk as from memory.
+// A lookup amid loads sees an old record or a new one and never none, whether
+// the index has been filled or not.
 func TestLookupsDuringLoad(t *testing.T) {
-	s := open(t, t.TempDir(), testOptions())
+	dir, o := t.TempDir(), testOptions()
+	s := open(t, dir, o)
 	shard := func(n uint64) gateway.Load {
 		first, _ := bigShard.Range()
 		l := gateway.Load{Shards: []gateway.Shard{{ID: bigShard, At: at(n)}}}
@@ -372,10 +408,13 @@ func TestLookupsDuringLoad(t *testing.T) {
 	}
 	load(1)
 	waitForIndex(t, s)
+	closeStore(t, s)
+	o.unfilled = true
+	s = open(t, dir, o)
 	stop := make(chan struct{})
 	var readers sync.WaitGroup
 	first, _ := bigShard.Range()
-	for _, lookup := range []func(gateway.Token) (gateway.Record, bool, error){s.Lookup, s.lookupStored} {
+	for range 2 {
 		readers.Go(func() {
 			for i := gateway.Token(0); ; i++ {
 				select {
@@ -383,7 +422,7 @@ func TestLookupsDuringLoad(t *testing.T) {
 					return
 				default:
 				}
-				r, known, err := lookup(first + i%bigRecords<<30)
+				r, known, err := s.Lookup(first + i%bigRecords<<30)
 				if err != nil || !known || r.AnchorMinute == 0 {
 					t.Errorf("known %v, err %v", known, err)
 					return

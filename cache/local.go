@@ -1,10 +1,6 @@
 package cache
 
-import (
-	"fmt"
-
-	"github.com/dgraph-io/badger/v4"
-)
+import "fmt"
 
 // Limits of the box's own settings.
 const (
@@ -29,11 +25,11 @@ func (s *Store) SaveLocal(name string, value []byte) error {
 	if err := s.writeable(); err != nil {
 		return err
 	}
-	err := s.commit(func(txn *badger.Txn) error {
+	err := s.commit(func(b *batch) error {
 		if len(value) == 0 {
-			return txn.Delete(localKey(name))
+			return b.remove(localKey(name))
 		}
-		return txn.Set(localKey(name), value)
+		return b.set(localKey(name), value)
 	})
 	if err != nil {
 		return fmt.Errorf("save setting %s: %w", name, err)

@@ -16,35 +16,35 @@ import (
 // record (R24).
 var ErrNotLoaded = errors.New("shard not loaded")
 
+// shardSet is a set of shards that may be read while it changes.
+type shardSet [gateway.Shards / 64]atomic.Uint64
+
+func (s *shardSet) has(id gateway.ShardID) bool { return s[id/64].Load()>>(id%64)&1 != 0 }
+func (s *shardSet) add(id gateway.ShardID)      { s[id/64].Or(1 << (id % 64)) }
+
 // loadedShards says for lookups which shards are loaded. Writers hold the
 // store's mu.
 type loadedShards struct {
 	// all is true while every shard is loaded: an ordinary lookup reads no more
 	// than this.
-	all  atomic.Bool
-	bits [gateway.Shards / 64]atomic.Uint64
+	all    atomic.Bool
+	shards shardSet
 }
 
-func (l *loadedShards) has(t gateway.Token) bool {
-	if l.all.Load() {
-		return true
-	}
-	id := gateway.ShardOf(t)
-	return l.bits[id/64].Load()>>(id%64)&1 != 0
-}
+func (l *loadedShards) has(id gateway.ShardID) bool { return l.all.Load() || l.shards.has(id) }
 
 // set brings l to what the marks say. A shard that stays loaded is so all the
 // time.
 func (l *loadedShards) set(marks []gateway.ShardMark) {
 	all := true
-	for i := range l.bits {
+	for i := range l.shards {
 		var word uint64
 		for bit := range 64 {
 			if marks[i*64+bit].Loaded() {
 				word |= 1 << bit
 			}
 		}
-		l.bits[i].Store(word)
+		l.shards[i].Store(word)
 		all = all && word == 1<<64-1
 	}
 	l.all.Store(all)
@@ -73,7 +73,7 @@ func (s *Store) Loaded() int {
 
 // loadMarks reads the marks into memory.
 func (s *Store) loadMarks() error {
-	s.marks = make([]gateway.ShardMark, gateway.Shards)
+	s.marks, s.held = make([]gateway.ShardMark, gateway.Shards), make([]held, gateway.Shards)
 	opt := badger.DefaultIteratorOptions
 	opt.PrefetchValues = false
 	opt.Prefix = []byte{spaceMark}
@@ -85,7 +85,7 @@ func (s *Store) loadMarks() error {
 			return err
 		}
 		err = it.Item().Value(func(v []byte) (err error) {
-			s.marks[id], err = decodeMark(v)
+			s.marks[id], s.held[id], err = decodeMark(v)
 			return err
 		})
 		if err != nil {
@@ -96,40 +96,19 @@ func (s *Store) loadMarks() error {
 	return nil
 }
 
-// markSize is the length of an encoded mark: epoch and number, 8 bytes
-// big-endian each.
-const markSize = 2 * 8
+// markSize is the length of an encoded mark: epoch, number and the last step of
+// the journal that the shard's value contains, 8 bytes big-endian each, and how
+// many records the value has, in 4.
+const markSize = 3*8 + 4
 
-func markKey(id gateway.ShardID) []byte {
-	return binary.BigEndian.AppendUint16([]byte{spaceMark}, uint16(id))
-}
-
-// shardOfMark is the inverse of markKey.
-func shardOfMark(key []byte) (gateway.ShardID, error) {
-	if len(key) == 3 && key[0] == spaceMark {
-		if id := binary.BigEndian.Uint16(key[1:]); id < gateway.Shards {
-			return gateway.ShardID(id), nil
-		}
-	}
-	return 0, fmt.Errorf("a key of %d bytes among the marks of shards", len(key))
-}
-
-// setMark stores a mark; that of a shard which is not loaded is absent.
-func setMark(txn *badger.Txn, id gateway.ShardID, m gateway.ShardMark) error {
-	if !m.Loaded() {
-		return txn.Delete(markKey(id))
-	}
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, markSize), m.Epoch)
-	return txn.Set(markKey(id), binary.BigEndian.AppendUint64(b, m.Number))
-}
-
-func decodeMark(b []byte) (gateway.ShardMark, error) {
+func decodeMark(b []byte) (gateway.ShardMark, held, error) {
 	if len(b) != markSize {
-		return gateway.ShardMark{}, fmt.Errorf("%d bytes, not %d", len(b), markSize)
+		return gateway.ShardMark{}, held{}, fmt.Errorf("%d bytes, not %d", len(b), markSize)
 	}
 	m := gateway.ShardMark{Epoch: binary.BigEndian.Uint64(b), Number: binary.BigEndian.Uint64(b[8:])}
+	h := held{through: binary.BigEndian.Uint64(b[16:]), records: binary.BigEndian.Uint32(b[24:])}
 	if !m.Loaded() {
-		return m, errors.New("no epoch")
+		return m, h, errors.New("no epoch")
 	}
-	return m, nil
+	return m, h, nil
 }

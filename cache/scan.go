@@ -1,7 +1,9 @@
 package cache
 
 import (
-	"fmt"
+	"bytes"
+	"cmp"
+	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -9,72 +11,132 @@ import (
 )
 
 // Each calls fn for every record in the order of the tokens, as the store is
-// between two updates at the moment of the call; records of shards that are not
-// loaded mean nothing and are left out. Updates go on meanwhile. It
-// returns the first error of fn, or ErrClosed once Close is called. fn may use
-// the store but not close it.
+// between two updates at the moment of the call; shards that are not loaded are
+// left out. Updates go on meanwhile. It reads the disk, and keeps in memory what
+// the journal holds, at most some 50 MB. It returns the first error of fn, or
+// ErrClosed once Close is called. fn may use the store but not close it.
 func (s *Store) Each(fn func(gateway.Token, gateway.Record) error) error {
-	it, done, err := s.snapshot()
+	scan, err := s.snapshot()
 	if err != nil {
 		return err
 	}
-	defer done()
-	for it.Rewind(); it.Valid(); it.Next() {
-		if s.closed.Load() {
-			return ErrClosed
-		}
-		token, record, err := decodeItem(it.Item())
-		if err != nil {
+	defer scan.close()
+	newer, err := scan.journal()
+	if err != nil {
+		return damaged(s.home.path, err)
+	}
+	var records []gateway.Change
+	for id := range gateway.ShardID(gateway.Shards) {
+		_, last := id.Range()
+		n, _ := slices.BinarySearchFunc(newer, last, func(c gateway.Change, last gateway.Token) int {
+			if c.Token <= last {
+				return -1
+			}
+			return 1
+		})
+		if records, err = scan.shard(records[:0], id, newer[:n]); err != nil {
 			return damaged(s.home.path, err)
 		}
-		if !s.loaded.has(token) {
-			continue
-		}
-		if err := fn(token, record); err != nil {
-			return err
+		newer = newer[n:]
+		for i := range records {
+			if s.closed.Load() {
+				return ErrClosed
+			}
+			if err := fn(records[i].Token, records[i].Record); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// snapshot returns an iterator over the records. It holds references to every
-// table it needs, so that what is discarded later is still there for it; that
-// nothing is discarded before it does is what mu is for.
-func (s *Store) snapshot() (it *badger.Iterator, done func(), err error) {
+// scan reads the store as it was at one moment. Its iterator holds references to
+// every table it needs, so that what is discarded later is still there for it;
+// that nothing is discarded before it does is what mu is for.
+type scan struct {
+	s    *Store
+	txn  *badger.Txn
+	it   *badger.Iterator
+	held []held
+	// loaded says for each shard whether it was.
+	loaded []bool
+}
+
+func (s *Store) snapshot() (*scan, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed.Load() {
-		return nil, nil, ErrClosed
+		return nil, ErrClosed
 	}
-	it, done = s.iterate()
-	return it, done, nil
-}
-
-// iterate is snapshot for who holds mu.
-func (s *Store) iterate() (it *badger.Iterator, done func()) {
-	txn := s.db.NewTransactionAt(s.version, false)
+	c := &scan{s: s, txn: s.db.NewTransactionAt(s.version, false), held: slices.Clone(s.held), loaded: make([]bool, gateway.Shards)}
+	for id, m := range s.marks {
+		c.loaded[id] = m.Loaded()
+	}
 	opt := badger.DefaultIteratorOptions
 	opt.PrefetchValues = false // values lie beside their keys
-	opt.Prefix = []byte{spaceRecord}
-	it = txn.NewIterator(opt)
+	c.it = c.txn.NewIterator(opt)
 	s.scans.Add(1)
-	return it, func() {
-		it.Close()
-		txn.Discard()
-		s.scans.Done()
-	}
+	return c, nil
 }
 
-func decodeItem(item *badger.Item) (token gateway.Token, record gateway.Record, err error) {
-	if token, err = tokenOf(item.Key()); err != nil {
-		return 0, gateway.Record{}, err
+func (c *scan) close() {
+	c.it.Close()
+	c.txn.Discard()
+	c.s.scans.Done()
+}
+
+// journal returns those changes of the journal that the shards' values lack, of
+// one token the last only, in the order of the tokens.
+func (c *scan) journal() (newer []gateway.Change, err error) {
+	for c.it.Seek([]byte{spaceStep}); c.it.ValidForPrefix([]byte{spaceStep}); c.it.Next() {
+		if c.s.closed.Load() {
+			return nil, nil // Each says so
+		}
+		before := len(newer)
+		n, all, err := readStep(newer, c.it.Item())
+		if err != nil {
+			return nil, err
+		}
+		newer = all[:before]
+		for _, change := range all[before:] {
+			if n > c.held[gateway.ShardOf(change.Token)].through {
+				newer = append(newer, change)
+			}
+		}
 	}
-	err = item.Value(func(v []byte) (err error) {
-		record, err = gateway.DecodeRecord(v)
-		return err
-	})
-	if err != nil {
-		err = fmt.Errorf("read a record: %w", err)
+	return lastOfEach(newer), nil
+}
+
+// lastOfEach brings changes into the order of their tokens and keeps of one
+// token the last only, in the same memory.
+func lastOfEach(changes []gateway.Change) []gateway.Change {
+	slices.SortStableFunc(changes, func(a, b gateway.Change) int { return cmp.Compare(a.Token, b.Token) })
+	kept := changes[:0]
+	for i, c := range changes {
+		if i+1 == len(changes) || changes[i+1].Token != c.Token {
+			kept = append(kept, c)
+		}
 	}
-	return token, record, err
+	return kept
+}
+
+// shard appends the records of a shard, with the newer changes, which are all
+// its own, to into.
+func (c *scan) shard(into []gateway.Change, id gateway.ShardID, newer []gateway.Change) ([]gateway.Change, error) {
+	if !c.loaded[id] {
+		return into, nil
+	}
+	var value []byte
+	var err error
+	if c.it.Seek(shardKey(id)); c.it.Valid() && bytes.Equal(c.it.Item().Key(), shardKey(id)) {
+		if value, err = c.it.Item().ValueCopy(nil); err != nil {
+			return into, err
+		}
+	}
+	into, err = unpackShard(into, value, id, int(c.held[id].records))
+	if err != nil || len(newer) == 0 {
+		return into, err
+	}
+	into = lastOfEach(append(into, newer...))
+	return slices.DeleteFunc(into, func(c gateway.Change) bool { return c.Delete }), nil
 }

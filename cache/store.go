@@ -20,9 +20,9 @@ var ErrClosed = errors.New("cache is closed")
 // Limits and defaults of Options.
 const (
 	DefaultMemTableSize = 16 << 20
-	// MinMemTableSize holds the largest update in one transaction, which may
+	// MinMemTableSize holds the largest shard in one transaction, which may
 	// take 15 % of a memtable.
-	MinMemTableSize = 4 << 20
+	MinMemTableSize = 8 << 20
 	// MaxMemTableSize bounds memory: Badger keeps up to six memtables.
 	MaxMemTableSize = 256 << 20
 	// DefaultMinFree leaves room for what Badger still writes in the
@@ -47,6 +47,8 @@ type Options struct {
 	// loadOps, if not 0, is the most writes in one transaction of a load, so that
 	// a test need not load as much as fills one of Badger's.
 	loadOps int
+	// unfilled leaves the index to be filled by a test.
+	unfilled bool
 }
 
 func (o *Options) complete() error {
@@ -87,9 +89,10 @@ type Store struct {
 	// unmaps what lookups read. Apply never touches it.
 	readers sync.RWMutex
 	closed  atomic.Bool
-	// index answers lookups once it has been filled from the store; until then
-	// the store does.
-	index *index
+	// index answers lookups of shards that are filled, which soon after Open are
+	// all; until then what is stored does.
+	index  *index
+	filled shardSet
 
 	position atomic.Pointer[gateway.Position]
 	schedule atomic.Pointer[gateway.Schedule]
@@ -115,12 +118,20 @@ type Store struct {
 	// failed is the error of a commit that may have left half of itself in
 	// memory. Nothing is written from then on.
 	failed error
-	// marks says what is held of each shard.
-	marks []gateway.ShardMark
+	// marks and held say what there is of each shard; unfilled counts those that
+	// the index does not have whole yet.
+	marks    []gateway.ShardMark
+	held     []held
+	unfilled int
+	// step is the last step of the journal, firstStep the first that was not
+	// removed, due what was applied and not folded for yet.
+	step, firstStep uint64
+	due             int
 	// tokens is room to look for duplicates in an update, reach for the changes
-	// that reach their shards.
+	// that reach their shards, room for the records of one.
 	tokens []gateway.Token
 	reach  []gateway.Change
+	room   []gateway.Change
 }
 
 // Open opens the store in dir, or makes one where dir is absent or empty. A
@@ -150,43 +161,13 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := s.load(); err != nil {
 		return nil, errors.Join(damaged(dir, err), s.Close())
 	}
-	if err := s.fillIndex(); err != nil {
-		return nil, errors.Join(damaged(dir, err), s.Close())
+	if !o.unfilled {
+		s.fillIndex()
 	}
 	return s, nil
 }
 
-// fillIndex starts to fill the index from a snapshot of the store. Updates that
-// come meanwhile go into both, and win.
-func (s *Store) fillIndex() error {
-	keys := 0
-	for _, t := range s.db.Tables() {
-		keys += int(t.KeyCount)
-	}
-	s.index = newIndex(keys)
-	it, done, err := s.snapshot()
-	if err != nil {
-		return err
-	}
-	go func() {
-		defer done() // Close waits for it
-		for it.Rewind(); it.Valid(); it.Next() {
-			if s.closed.Load() {
-				return
-			}
-			token, record, err := decodeItem(it.Item())
-			if err != nil {
-				s.log.Error("the index in memory cannot be filled, lookups stay slower; start the box again to have the store checked", "err", err)
-				return
-			}
-			s.index.fill(token, record)
-		}
-		s.index.ready.Store(true)
-	}()
-	return nil
-}
-
-// load reads the feed's state into memory.
+// load reads the feed's state, the marks and the journal into memory.
 func (s *Store) load() error {
 	var position gateway.Position
 	b, err := s.get(keyPosition)
@@ -216,7 +197,12 @@ func (s *Store) load() error {
 	if err != nil {
 		return fmt.Errorf("policy schedule: %w", err)
 	}
-	return nil
+	records := 0
+	for i := range s.held {
+		records += int(s.held[i].records)
+	}
+	s.index, s.unfilled = newIndex(records), gateway.Shards
+	return s.replay()
 }
 
 // loadTerms reads the terms of the feed's keys.
@@ -248,11 +234,12 @@ func (s *Store) get(key string) ([]byte, error) {
 // before the others, each of them whole. Where the token's shard is not loaded
 // the error is ErrNotLoaded. No error shows the token.
 func (s *Store) Lookup(t gateway.Token) (gateway.Record, bool, error) {
-	if !s.loaded.has(t) {
+	id := gateway.ShardOf(t)
+	if !s.loaded.has(id) {
 		return gateway.Record{}, false, ErrNotLoaded
 	}
-	if !s.index.ready.Load() {
-		return s.lookupStored(t)
+	if !s.index.ready.Load() && !s.filled.has(id) {
+		return s.lookupEarly(t)
 	}
 	if s.closed.Load() {
 		return gateway.Record{}, false, ErrClosed
@@ -261,38 +248,11 @@ func (s *Store) Lookup(t gateway.Token) (gateway.Record, bool, error) {
 	return record, known, nil
 }
 
-// lookupStored answers from Badger.
-func (s *Store) lookupStored(t gateway.Token) (gateway.Record, bool, error) {
-	s.readers.RLock()
-	defer s.readers.RUnlock()
-	if s.closed.Load() {
-		return gateway.Record{}, false, ErrClosed
-	}
-	item, err := s.reader.Get(appendRecordKey(make([]byte, 0, recordKeySize), t))
-	if err == badger.ErrKeyNotFound {
-		return gateway.Record{}, false, nil
-	}
-	if err != nil {
-		// Badger's error quotes the key.
-		return gateway.Record{}, false, fmt.Errorf("cache directory %s: a record cannot be read; start the box again to have the store checked", s.home.path)
-	}
-	var record gateway.Record
-	err = item.Value(func(v []byte) (err error) {
-		record, err = gateway.DecodeRecord(v)
-		return err
-	})
-	if err != nil {
-		return gateway.Record{}, false, fmt.Errorf("cache directory %s: %w; start the box again to have the store checked", s.home.path, err)
-	}
-	return record, true, nil
-}
-
 // Position returns the place in the feed up to which everything is applied. It
 // may be ahead of the one on disk by heartbeats, which carry no data.
 func (s *Store) Position() gateway.Position { return *s.position.Load() }
 
-// Records returns how many records there are, those of a shard whose loading
-// was cut short among them; ok is false while the index is
+// Records returns how many records there are; ok is false while the index is
 // still being filled.
 func (s *Store) Records() (n int, ok bool) { return s.index.records(), s.index.ready.Load() }
 

@@ -371,7 +371,7 @@ func TestOptions(t *testing.T) {
 func TestBadgerLogHidesKeys(t *testing.T) {
 	var b bytes.Buffer
 	l := badgerLog{slog.New(slog.NewTextHandler(&b, nil))}
-	token := appendRecordKey(nil, 0x4142434445464748)
+	token := stepKey(0x4142434445464748)
 	type compaction struct{ left []byte }
 	l.Errorf("compaction %d of %s failed: %v: %+v", 3, "x", errors.New("no room"), compaction{token})
 	l.Warningf("key %q %x %v\n", token, token, token)

@@ -1,12 +1,19 @@
 package cache
 
-import "gateline/gateway"
+import (
+	"bytes"
+	"errors"
 
-// Sum returns the sum of a shard as it stands on the disk at the current
-// position, ErrNotLoaded if it is not loaded. Where the disk holds something that
-// is no record, or where lookups are answered from memory and memory differs from
-// the disk, the sum's Hash is zero, which is no shard's: Load mends both. Updates
-// wait meanwhile, some milliseconds; lookups do not.
+	"gateline/gateway"
+)
+
+// Sum returns the sum of a shard at the current position, as lookups are answered
+// and as it stands on the disk, ErrNotLoaded if it is not loaded. A shard with
+// changes in the journal is written anew first, so that after a cycle of sums
+// the journal is empty and nothing deleted is left in it. Where disk and memory
+// differ or the disk cannot be read, the sum's Hash is zero, which is no
+// shard's: Load mends both. While nothing can be written, the sum is that of
+// the memory alone. Updates wait meanwhile, some milliseconds; lookups do not.
 func (s *Store) Sum(id gateway.ShardID) (gateway.ShardSum, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -16,34 +23,30 @@ func (s *Store) Sum(id gateway.ShardID) (gateway.ShardSum, error) {
 	if id >= gateway.Shards || !s.marks[id].Loaded() {
 		return gateway.ShardSum{}, ErrNotLoaded
 	}
-	it, done := s.iterate()
-	defer done()
-	first, last := id.Range()
+	well := s.fill(id) == nil
+	if well && s.held[id].oldest != 0 && s.failed == nil {
+		_ = s.commit(func(b *batch) error { // what went wrong stays in the journal, or in failed
+			_, err := s.fold(b, id, trimBytes)
+			return errors.Join(err, s.trim(b))
+		})
+	}
+	s.room = s.index.shard(s.room[:0], id)
+	if well && s.held[id].oldest == 0 && s.failed == nil {
+		first, _ := id.Range()
+		value, err := s.get(string(shardKey(id)))
+		if len(s.room) == 0 {
+			well = err == nil && value == nil
+		} else {
+			well = err == nil && bytes.Equal(value, packChanges(first, s.room))
+		}
+	}
 	summer := gateway.NewShardSummer(id)
-	inMemory := s.index.ready.Load()
-	n, well := 0, true
-	for it.Seek(appendRecordKey(nil, first)); it.Valid(); it.Next() {
-		t, r, err := decodeItem(it.Item())
-		if err == nil && t > last {
-			break
-		}
-		n++
-		if err != nil {
-			well = false
-			continue
-		}
-		summer.Add(t, r)
-		if inMemory {
-			held, known := s.index.lookup(t)
-			well = well && known && held == r
-		}
+	for i := range s.room {
+		summer.Add(s.room[i].Token, s.room[i].Record)
 	}
 	sum := summer.Sum()
-	if inMemory {
-		well = well && s.index.recordsOf(id) == n
-	}
 	if !well {
-		s.log.Warn("a shard on the disk holds no records, or memory differs from it; it is to be loaded again", "shard", id)
+		s.log.Warn("a shard on the disk cannot be read, or memory differs from it; it is to be loaded again", "shard", id)
 		sum.Hash = gateway.Hash{}
 	}
 	return sum, nil
