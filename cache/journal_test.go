@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -229,7 +230,7 @@ func TestUnreadableShard(t *testing.T) {
 			s = open(t, dir, testOptions())
 			defer closeStore(t, s)
 			for !s.filled.has(gateway.Shards - 1) {
-				// Until the filling has passed the shard.
+				runtime.Gosched() // until the filling has passed the shard
 			}
 			held := h.shards(2, 1)[0].Records[3].Token
 			if _, known, err := s.Lookup(held); known || err == nil && name != "gone" && name != "of no records" {

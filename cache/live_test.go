@@ -156,7 +156,7 @@ func TestDeletedRecordsLeaveNothing(t *testing.T) {
 func TestReplacedVersionsAreDropped(t *testing.T) {
 	s := open(t, t.TempDir(), testOptions())
 	value := make([]byte, MaxLocalValue)
-	const writes = 5 * MinMemTableSize / MaxLocalValue // fills five memtables
+	const writes = 7 * MinMemTableSize / MaxLocalValue // fills seven memtables
 	for i := range writes {
 		value[0] = byte(i)
 		if err := s.SaveLocal("switch", value); err != nil {

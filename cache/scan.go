@@ -26,6 +26,7 @@ func (s *Store) Each(fn func(gateway.Token, gateway.Record) error) error {
 		return damaged(s.home.path, err)
 	}
 	var records []gateway.Change
+	scan.it.Seek([]byte{spaceShard})
 	for id := range gateway.ShardID(gateway.Shards) {
 		_, last := id.Range()
 		n, _ := slices.BinarySearchFunc(newer, last, func(c gateway.Change, last gateway.Token) int {
@@ -121,17 +122,20 @@ func lastOfEach(changes []gateway.Change) []gateway.Change {
 }
 
 // shard appends the records of a shard, with the newer changes, which are all
-// its own, to into.
+// its own, to into. The shards come in their order and the iterator stands at
+// the first value that is left: seeking each would pass again and again over what
+// was deleted from the journal.
 func (c *scan) shard(into []gateway.Change, id gateway.ShardID, newer []gateway.Change) ([]gateway.Change, error) {
-	if !c.loaded[id] {
-		return into, nil
-	}
 	var value []byte
 	var err error
-	if c.it.Seek(shardKey(id)); c.it.Valid() && bytes.Equal(c.it.Item().Key(), shardKey(id)) {
+	if c.it.Valid() && bytes.Equal(c.it.Item().Key(), shardKey(id)) {
 		if value, err = c.it.Item().ValueCopy(nil); err != nil {
 			return into, err
 		}
+		c.it.Next()
+	}
+	if !c.loaded[id] {
+		return into, nil
 	}
 	into, err = unpackShard(into, value, id, int(c.held[id].records))
 	if err != nil || len(newer) == 0 {
