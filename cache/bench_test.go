@@ -2,6 +2,7 @@ package cache
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -60,31 +61,6 @@ func lookups(b *testing.B, lookup func(gateway.Token) (gateway.Record, bool, err
 	}
 }
 
-// BenchmarkApply500 is one durable update of 500 changes.
-func BenchmarkApply500(b *testing.B) {
-	s := benchStore(b)
-	b.ReportAllocs()
-	r := rand.New(rand.NewPCG(4, 4))
-	u := gateway.Update{To: s.Position(), Changes: make([]gateway.Change, 500)}
-	for b.Loop() {
-		from := r.IntN(benchRecords)
-		for i := range u.Changes {
-			u.Changes[i] = gateway.Change{Token: tokenAt((from + i) % benchRecords), Record: randomRecord(r)}
-		}
-		u.To.Number++
-		apply(b, s, u)
-	}
-}
-
-func BenchmarkOpen(b *testing.B) {
-	s := benchStore(b)
-	closeStore(b, s)
-	dir := s.home.path
-	for b.Loop() {
-		closeStore(b, open(b, dir, Options{}))
-	}
-}
-
 // The load of the benchmarks: a city of 5 million credentials in windows as the
 // follower fetches them.
 const (
@@ -129,7 +105,7 @@ func loadAll(b *testing.B, s *Store, number uint64, records int) (took time.Dura
 }
 
 // BenchmarkLoad is a first load of 5 million records, durable; then the same
-// records again, which writes only marks; then other records for the same tokens.
+// records again; then other records for the same tokens.
 func BenchmarkLoad(b *testing.B) {
 	for b.Loop() {
 		s := open(b, b.TempDir(), Options{})
@@ -146,27 +122,61 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
-// BenchmarkApplyAll is catching up: entries of 500 changes of random records
-// among 5 million, 64 entries in each call, durable.
-func BenchmarkApplyAll(b *testing.B) {
+// loadedStore holds loadRecords records.
+func loadedStore(b *testing.B) *Store {
+	b.Helper()
 	s := open(b, b.TempDir(), Options{})
 	waitForIndex(b, s)
 	loadAll(b, s, 1, loadRecords)
-	const size, entries = 500, 64
+	return s
+}
+
+// entrySize is the number of changes in the benchmarks' entries.
+const entrySize = 500
+
+// entryOf is an entry that changes random records of loadedStore.
+func entryOf(r *rand.Rand, n uint64) gateway.Update {
 	const per = loadRecords / gateway.Shards
+	u := gateway.Update{To: at(n), Changes: make([]gateway.Change, entrySize)}
+	for i := range u.Changes {
+		// Each in a shard of its own, so that no token comes twice.
+		first, _ := gateway.ShardID(i*8 + r.IntN(8)).Range()
+		u.Changes[i] = gateway.Change{Token: first + gateway.Token(r.IntN(per))*(1<<52/per) + 1, Record: randomRecord(r)}
+	}
+	return u
+}
+
+// BenchmarkApply is following the feed: one entry in each call, durable.
+func BenchmarkApply(b *testing.B) {
+	s := loadedStore(b)
+	b.ReportAllocs()
+	r := rand.New(rand.NewPCG(4, 4))
+	var took []time.Duration
+	total := time.Duration(0)
+	for n := uint64(2); b.Loop(); n++ {
+		u := entryOf(r, n)
+		began := time.Now()
+		apply(b, s, u)
+		took = append(took, time.Since(began))
+		total += took[len(took)-1]
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+	b.ReportMetric(float64(len(took))*entrySize/total.Seconds(), "changes/s")
+}
+
+// BenchmarkApplyAll is catching up: 64 entries in each call, durable.
+func BenchmarkApplyAll(b *testing.B) {
+	s := loadedStore(b)
 	r := rand.New(rand.NewPCG(6, 6))
-	updates := make([]gateway.Update, entries)
+	updates := make([]gateway.Update, 64)
 	var took time.Duration
 	n := uint64(1)
 	for b.Loop() {
 		for i := range updates {
 			n++
-			updates[i].To, updates[i].Changes = at(n), make([]gateway.Change, size)
-			for k := range size {
-				// Each in a shard of its own, so that no token comes twice.
-				first, _ := gateway.ShardID(k*8 + r.IntN(8)).Range()
-				updates[i].Changes[k] = gateway.Change{Token: first + gateway.Token(r.IntN(per))*(1<<52/per) + 1, Record: randomRecord(r)}
-			}
+			updates[i] = entryOf(r, n)
 		}
 		began := time.Now()
 		if err := s.ApplyAll(updates); err != nil {
@@ -174,5 +184,48 @@ func BenchmarkApplyAll(b *testing.B) {
 		}
 		took += time.Since(began)
 	}
-	b.ReportMetric(float64(b.N)*size*entries/took.Seconds(), "changes/s")
+	b.ReportMetric(float64(b.N*len(updates))*entrySize/took.Seconds(), "changes/s")
+}
+
+// BenchmarkOpen is a start with 5 million records and a journal as long as it
+// gets: until Open returns, the first lookup and the filled index.
+func BenchmarkOpen(b *testing.B) {
+	s := loadedStore(b)
+	r := rand.New(rand.NewPCG(7, 7))
+	for n := uint64(2); n < 2+gateway.Shards; n += 64 {
+		var updates []gateway.Update
+		for k := range uint64(64) {
+			updates = append(updates, entryOf(r, n+k))
+		}
+		if err := s.ApplyAll(updates); err != nil {
+			b.Fatal(err)
+		}
+	}
+	closeStore(b, s)
+	var opened, answered, early, filled time.Duration
+	const lookups = 100
+	for b.Loop() {
+		began := time.Now()
+		s := open(b, s.home.path, Options{unfilled: true})
+		opened += time.Since(began)
+		for i := range lookups {
+			if _, _, err := s.Lookup(tokenAt(i)); err != nil {
+				b.Fatal(err)
+			}
+			if i == 0 {
+				answered += time.Since(began)
+			}
+		}
+		early += time.Since(began)
+		filling := time.Now()
+		s.fillIndex()
+		waitForIndex(b, s)
+		filled += time.Since(filling)
+		closeStore(b, s)
+	}
+	n := float64(b.N)
+	b.ReportMetric(opened.Seconds()*1e3/n, "open-ms")
+	b.ReportMetric(answered.Seconds()*1e3/n, "first-answer-ms")
+	b.ReportMetric((early-answered).Seconds()*1e6/n/(lookups-1), "early-lookup-µs")
+	b.ReportMetric(filled.Seconds()*1e3/n, "index-filled-ms")
 }

@@ -339,9 +339,9 @@ func TestLargestTransactions(t *testing.T) {
 	}
 
 	var updates []gateway.Update
-	m := model{}
+	m, schedule := model{}, largestSchedule(t)
 	for n := range uint64(stepMost / gateway.MaxChanges) {
-		u := gateway.Update{To: at(n + 1), Schedule: largestSchedule(t), Keys: termsAt(1000), Complete: true}
+		u := gateway.Update{To: at(n + 1), Schedule: schedule, Keys: termsAt(1000), Complete: true}
 		for i := range gateway.MaxChanges {
 			u.Changes = append(u.Changes, gateway.Change{Token: tokenAt(int(n)*gateway.MaxChanges + i), Record: record})
 		}
