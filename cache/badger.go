@@ -24,9 +24,6 @@ const (
 	valueThreshold = 1 << 20
 	// valueLogSize is as small as a value log that holds nothing may be.
 	valueLogSize = 1 << 20
-	// levelZeroStall is how many tables may wait for a compaction before writes
-	// wait too. A load of 5 million records makes some 35 of 4 MB.
-	levelZeroStall = 60
 )
 
 // badgerOptions are the measured settings; DESIGN.md says what each bought.
@@ -43,7 +40,6 @@ func badgerOptions(dir string, o *Options) badger.Options {
 		WithMetricsEnabled(false).
 		WithDetectConflicts(false).
 		WithNumVersionsToKeep(1).
-		WithNumLevelZeroTablesStall(levelZeroStall).
 		WithSyncWrites(true)
 }
 

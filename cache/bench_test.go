@@ -1,7 +1,10 @@
 package cache
 
 import (
+	"errors"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -188,7 +191,7 @@ func BenchmarkApplyAll(b *testing.B) {
 }
 
 // BenchmarkOpen is a start with 5 million records and a journal as long as it
-// gets: until Open returns, the first lookup and the filled index.
+// gets: the time until Open returns, the first lookup and the filled index.
 func BenchmarkOpen(b *testing.B) {
 	s := loadedStore(b)
 	r := rand.New(rand.NewPCG(7, 7))
@@ -228,4 +231,16 @@ func BenchmarkOpen(b *testing.B) {
 	b.ReportMetric(answered.Seconds()*1e3/n, "first-answer-ms")
 	b.ReportMetric((early-answered).Seconds()*1e6/n/(lookups-1), "early-lookup-µs")
 	b.ReportMetric(filled.Seconds()*1e3/n, "index-filled-ms")
+	tables := int64(0)
+	paths, err := filepath.Glob(filepath.Join(s.home.badger(), "*.sst"))
+	for _, path := range paths {
+		info, errStat := os.Stat(path)
+		if err = errors.Join(err, errStat); err == nil {
+			tables += info.Size()
+		}
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(tables)/1e6, "tables-MB")
 }

@@ -11,13 +11,17 @@
 //
 // Keys start with one byte that names their space:
 //
-//	'r' + token, 8 bytes big-endian   a record, as gateway.AppendRecord writes it
-//	's' + name                        the feed's state: position, schedule, keys, complete
-//	'm' + shard, 2 bytes big-endian   epoch and number of what the shard was loaded from
-//	'l' + name                        the box's own settings, see SaveLocal
+//	'h' + shard, 2 bytes big-endian    the records of a shard, packed
+//	'j' + number, 8 bytes big-endian   a step of the journal: changes that shards' values lack, packed
+//	'm' + shard, 2 bytes big-endian    the shard's mark: epoch and number of what it was loaded from,
+//	                                   the last step its value contains, how many records that has
+//	's' + name                         the feed's state: position, schedule, keys, complete
+//	'l' + name                         the box's own settings, see SaveLocal
 //
-// The leading byte keeps the spaces apart, keeps records in token order, and
-// keeps every token clear of the prefix "!badger!" that Badger reserves.
+// The leading byte keeps the spaces apart and every key clear of the prefix
+// "!badger!" that Badger reserves. What the store holds is, for each shard with a mark,
+// its value, and of the steps after that, in their order, the changes of its
+// tokens.
 //
 // # What a crash leaves
 //
@@ -28,5 +32,5 @@
 // flash; so the position on disk may be behind the data's, never ahead of it,
 // and after a restart the follower fetches those few entries again. A load that
 // needs several transactions leaves each shard as it was or as it is to be, and
-// the marks say which; a shard too large for one is left without a mark.
+// the marks say which.
 package cache
