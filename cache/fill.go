@@ -40,7 +40,11 @@ func (s *Store) fill(id gateway.ShardID) error {
 	if s.filled.has(id) {
 		return nil
 	}
-	value, err := s.get(string(shardKey(id)))
+	var value []byte
+	var err error
+	if s.held[id].records > 0 {
+		value, err = s.get(string(shardKey(id)))
+	}
 	if err == nil {
 		s.room, err = unpackShard(s.room[:0], value, id, int(s.held[id].records))
 	}

@@ -341,13 +341,14 @@ func TestLargestTransactions(t *testing.T) {
 	var updates []gateway.Update
 	m, schedule := model{}, largestSchedule(t)
 	for n := range uint64(stepMost / gateway.MaxChanges) {
-		u := gateway.Update{To: at(n + 1), Schedule: schedule, Keys: termsAt(1000), Complete: true}
+		u := gateway.Update{To: at(n + 1), Keys: termsAt(1000), Complete: true}
 		for i := range gateway.MaxChanges {
 			u.Changes = append(u.Changes, gateway.Change{Token: tokenAt(int(n)*gateway.MaxChanges + i), Record: record})
 		}
 		updates = append(updates, u)
 		m.apply(u)
 	}
+	updates[3].Schedule = schedule
 	if err := s.ApplyAll(updates); err != nil {
 		t.Fatal(err)
 	}
@@ -355,7 +356,9 @@ func TestLargestTransactions(t *testing.T) {
 		t.Errorf("%d steps", s.step)
 	}
 	closeStore(t, s)
-	verifyEvery(t, open(t, s.home.path, testOptions()), m)
+	s = open(t, s.home.path, testOptions())
+	waitForIndex(t, s)
+	verifyEvery(t, s, m)
 }
 
 // ApplyAll leaves what Apply of each leaves; refused, it leaves nothing.

@@ -22,7 +22,10 @@ func (s *Store) Each(fn func(gateway.Token, gateway.Record) error) error {
 	}
 	defer scan.close()
 	newer, err := scan.journal()
-	if err != nil {
+	switch {
+	case s.closed.Load():
+		return ErrClosed
+	case err != nil:
 		return damaged(s.home.path, err)
 	}
 	var records []gateway.Change
@@ -91,7 +94,7 @@ func (c *scan) close() {
 func (c *scan) journal() (newer []gateway.Change, err error) {
 	for c.it.Seek([]byte{spaceStep}); c.it.ValidForPrefix([]byte{spaceStep}); c.it.Next() {
 		if c.s.closed.Load() {
-			return nil, nil // Each says so
+			return nil, nil // Each looks too
 		}
 		before := len(newer)
 		n, all, err := readStep(newer, c.it.Item())
