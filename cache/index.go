@@ -118,8 +118,10 @@ func find(slots []slot, t gateway.Token) *slot {
 	}
 }
 
-// apply brings the changes in, in their order.
+// apply brings the changes in, in their order. There is room for all of them
+// first: sorted changes would crowd the beginning of a table that grows meanwhile.
 func (x *index) apply(changes []gateway.Change) {
+	x.reserve(x.records() + len(changes))
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for i := range changes {
