@@ -35,26 +35,34 @@ func (w *world) change(ctx context.Context, r *rand.Rand, rate int, spared func(
 			continue
 		}
 		made += due
-		credential := r.IntN(w.city.credentials)
-		if person, _ := owner(credential); !spared(person) {
-			if _, err := w.bind(credential, r.IntN(4) != 0); err != nil && !isNotBound(err) {
-				return err
-			}
-		}
-		today := gateway.DayOf(time.Now())
-		statuses := make(map[int]status)
-		for range due - 1 {
-			if person := r.IntN(w.city.persons); !spared(person) {
-				statuses[person] = someStatus(r, today)
-			}
-		}
-		if len(statuses) == 0 {
-			continue
-		}
-		if _, err := w.report(statuses); err != nil {
+		if err := w.changeSome(r, due, spared); err != nil {
 			return err
 		}
 	}
+}
+
+// changeSome makes due changes in two requests at most.
+func (w *world) changeSome(r *rand.Rand, due int, spared func(person int) bool) error {
+	w.changing.RLock()
+	defer w.changing.RUnlock()
+	credential := r.IntN(w.city.credentials)
+	if person, _ := owner(credential); !spared(person) {
+		if _, err := w.bind(credential, r.IntN(4) != 0); err != nil && !isNotBound(err) {
+			return err
+		}
+	}
+	today := gateway.DayOf(time.Now())
+	statuses := make(map[int]status)
+	for range due - 1 {
+		if person := r.IntN(w.city.persons); !spared(person) {
+			statuses[person] = someStatus(r, today)
+		}
+	}
+	if len(statuses) == 0 {
+		return nil
+	}
+	_, err := w.report(statuses)
+	return err
 }
 
 // isNotBound recognises the refusal of an unbinding that has nothing to unbind.

@@ -26,6 +26,18 @@ const (
 // them all. progress is told how many credentials the box has; it is called
 // from one goroutine at a time.
 func (w *world) load(r *rand.Rand, progress func(done, total int)) error {
+	if err := w.loadCentre(r, progress); err != nil {
+		return err
+	}
+	if err := w.caughtUp(w.centre.FeedNumber(), loadLimit); err != nil {
+		return err
+	}
+	progress(w.city.credentials, w.city.credentials)
+	return nil
+}
+
+// loadCentre fills the centre with the city's people.
+func (w *world) loadCentre(r *rand.Rand, progress func(done, total int)) error {
 	today := gateway.DayOf(time.Now())
 	health := make([]status, w.city.persons)
 	for p := range health {
@@ -49,10 +61,6 @@ func (w *world) load(r *rand.Rand, progress func(done, total int)) error {
 	if err := g.Wait(); err != nil {
 		return w.cause(fmt.Errorf("load the city: %w", err))
 	}
-	if err := w.caughtUp(w.centre.FeedNumber(), loadLimit); err != nil {
-		return err
-	}
-	progress(w.city.credentials, w.city.credentials)
 	return nil
 }
 

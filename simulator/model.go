@@ -61,6 +61,10 @@ type tapRecord struct {
 	lineBytes  int // of the answer
 	// blind says that the gate shows no reason: a reader does not.
 	blind bool
+	// loading says that the box was loading shards meanwhile, centre which entry
+	// was the feed's last when the answer had come.
+	loading bool
+	centre  uint64
 }
 
 const noCredential = -1
@@ -126,10 +130,23 @@ func (m *model) explain(t tapRecord) (outcome, bool) {
 	return t.got, false
 }
 
-// allowed returns every right answer to a tap.
+// allowed returns every right answer to a tap. A shard that is being loaded may
+// be as new as the feed, however far the box has followed that; one that is not
+// loaded yet says R24.
 func (m *model) allowed(t tapRecord) []outcome {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	var unknown []outcome
+	if t.loading && t.credential != noCredential && t.purpose == gateway.PurposeEntry {
+		unknown = append(unknown, outcome{gateway.VerdictManual, gateway.R24, false})
+	}
+	if t.loading {
+		// A position that does not say how old the data are is none yet.
+		if t.before.Number == 0 {
+			t.before = t.after
+		}
+		t.before.Number, t.after.Number = min(t.before.Number, t.after.Number), max(t.after.Number, t.centre)
+	}
 	numbers := []uint64{t.before.Number}
 	if t.credential >= 0 && t.credential < m.city.credentials {
 		person, _ := owner(t.credential)
@@ -137,7 +154,7 @@ func (m *model) allowed(t tapRecord) []outcome {
 		numbers = between(numbers, m.reports[person], t)
 	}
 	numbers = between(numbers, m.policies, t)
-	var all []outcome
+	all := unknown
 	for _, number := range numbers {
 		for _, now := range []time.Time{t.sent, t.received} {
 			for _, age := range []time.Duration{t.sent.Sub(t.after.Time()), t.received.Sub(t.before.Time())} {
@@ -146,6 +163,21 @@ func (m *model) allowed(t tapRecord) []outcome {
 		}
 	}
 	return all
+}
+
+// boundThroughout reports whether a tap's credential was bound at every place
+// that the box may have answered from.
+func (m *model) boundThroughout(t tapRecord) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if t.credential < 0 || t.credential >= m.city.credentials {
+		return false
+	}
+	bound := m.bound[t.credential]
+	for _, h := range m.binds[t.credential] {
+		bound = bound && h.value
+	}
+	return bound
 }
 
 // between adds the entries that the box may have applied during the tap.

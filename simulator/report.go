@@ -56,8 +56,16 @@ type Report struct {
 	Returns int     `json:"returns"`
 	FoundMS Typical `json:"found_ms"`
 	BackMS  Typical `json:"back_ms"`
-	// Equal says that the box's records equal the centre's at the end.
+	// Equal says that the box's records equal the centre's at the end; in scenario
+	// city those of every box.
 	Equal bool `json:"equal"`
+	// Unmet is what the scenario had to show and did not.
+	Unmet []string `json:"unmet,omitempty"`
+	// Of the scenarios of those names, nil in others.
+	Bootstrap *Bootstrap `json:"bootstrap,omitempty"`
+	Repair    *Repair    `json:"repair,omitempty"`
+	Partition []Outcome  `json:"partition,omitempty"`
+	City      *City      `json:"city,omitempty"`
 }
 
 // Latency is how long riders waited, microseconds.
@@ -82,7 +90,14 @@ type CaughtUp struct {
 }
 
 // OK reports whether the run found nothing wrong.
-func (r *Report) OK() bool { return r.Wrong == 0 && r.Lost == 0 && r.Equal }
+func (r *Report) OK() bool { return r.Wrong == 0 && r.Lost == 0 && r.Equal && len(r.Unmet) == 0 }
+
+// need notes what a scenario did not show.
+func (r *Report) need(shown bool, otherwise string) {
+	if !shown {
+		r.Unmet = append(r.Unmet, otherwise)
+	}
+}
 
 func newReport(scenario string, seed uint64) *Report {
 	r := &Report{Scenario: scenario, Seed: seed, Verdicts: map[string]int{}, Reasons: map[string]int{}}

@@ -44,8 +44,17 @@ type Config struct {
 	// Dead is how many readers of the first line never answer.
 	Dead    int
 	Updates int // changes a second at the centre while riders tap
-	Seed    uint64
-	Log     *slog.Logger // of box and centre; nil = none
+	// LinkRate is how many bytes a second the link brings to the box at most; 0 =
+	// as the machine can. Only for bootstrap.
+	LinkRate int
+	// Outage is how long each fault of partition lasts.
+	Outage time.Duration
+	// Stations is how many boxes city has, Span how long each of its measurements
+	// takes.
+	Stations int
+	Span     time.Duration
+	Seed     uint64
+	Log      *slog.Logger // of box and centre; nil = none
 	// Progress is told what is going on: a phase, how much of it is done and
 	// how much there is. Several goroutines may call it at once; nil = nobody
 	// wants to know.
@@ -63,6 +72,11 @@ const (
 	// MaxPace and MaxErrorRate bound Config.Pace and Config.ErrorRate.
 	MaxPace      = time.Minute
 	MaxErrorRate = 0.01
+
+	// MaxOutage, MaxStations and MaxSpan bound Config.Outage, Stations and Span.
+	MaxOutage   = time.Hour
+	MaxStations = 200
+	MaxSpan     = time.Hour
 )
 
 // Scenario is one thing to simulate.
@@ -70,6 +84,9 @@ type Scenario struct {
 	Name, Shows string
 	// Readers says that it is about readers on a line: it implies osdp.
 	Readers bool
+	// Story says that it takes its course while riders tap until it ends, or
+	// without any: Config.Taps does not count, and there are no readers.
+	Story bool
 }
 
 // Names of the scenarios.
@@ -79,6 +96,11 @@ const (
 	ScenarioNoise    = "noise"
 	ScenarioDeadGate = "deadgate"
 	ScenarioMisfits  = "misfits"
+
+	ScenarioBootstrap = "bootstrap"
+	ScenarioRepair    = "repair"
+	ScenarioPartition = "partition"
+	ScenarioCity      = "city"
 )
 
 // Scenarios returns what Run knows.
@@ -88,7 +110,11 @@ func Scenarios() []Scenario {
 		{Name: ScenarioOffline, Shows: "the same with the link cut for half of the run"},
 		{Name: ScenarioNoise, Shows: "rush hour at readers on a line whose bits are damaged at --error-rate (osdp)", Readers: true},
 		{Name: ScenarioDeadGate, Shows: "the same with --dead readers that never answer and one that is switched off and on again (osdp)", Readers: true},
-		{Name: ScenarioMisfits, Shows: "the same with eight misfits beside the readers: slow, too slow, two with one address, babbling,\n           with a wrong key, with none, at another speed, mute (osdp)", Readers: true},
+		{Name: ScenarioMisfits, Shows: "the same with eight misfits beside the readers: slow, too slow, two with one address, babbling,\n            with a wrong key, with none, at another speed, mute (osdp)", Readers: true},
+		{Name: ScenarioBootstrap, Shows: "a new box loads all shards while riders tap, and is stopped and opened again in the middle", Story: true},
+		{Name: ScenarioRepair, Shows: "records in a box's store are falsified; checkpoints find and mend each", Story: true},
+		{Name: ScenarioPartition, Shows: "the link is cut, swallows everything, is thin, and the centre is restarted, each for --outage", Story: true},
+		{Name: ScenarioCity, Shows: "--stations boxes follow one centre; what a box costs it, and what that comes to in a whole city", Story: true},
 	}
 }
 
@@ -98,12 +124,17 @@ const (
 	ReadersTaps = 400
 	// NoiseRate is what a bad line does.
 	NoiseRate = 1e-5
+	// CityCards is the number of credentials of scenario city, whose boxes share
+	// a machine; CityUpdates is the rate of changes at a city's rush hour.
+	CityCards   = 5000
+	CityUpdates = 1000
 )
 
 // DefaultConfig returns the defaults of a scenario: a station of eight gates,
 // the city's mean rate of changes.
 func DefaultConfig(scenario string) Config {
-	c := Config{Scenario: scenario, Gates: 8, Cards: 100_000, Taps: 4000, Baud: 115200, Protocol: string(station.ProtocolDirect), Turnaround: time.Millisecond, Updates: 250}
+	c := Config{Scenario: scenario, Gates: 8, Cards: 100_000, Taps: 4000, Baud: 115200, Protocol: string(station.ProtocolDirect), Turnaround: time.Millisecond, Updates: 250,
+		Outage: 10 * time.Second, Stations: 50, Span: 10 * time.Second}
 	for _, s := range Scenarios() {
 		if s.Name == scenario && s.Readers {
 			c.Protocol, c.Taps = string(station.ProtocolOSDP), ReadersTaps
@@ -114,6 +145,8 @@ func DefaultConfig(scenario string) Config {
 		c.ErrorRate = NoiseRate
 	case ScenarioDeadGate:
 		c.Dead = 1
+	case ScenarioCity:
+		c.Cards, c.Updates = CityCards, CityUpdates
 	}
 	return c
 }
@@ -127,9 +160,10 @@ func (c Config) Validate() error {
 		}
 	}
 	var names []string
-	osdpOnly := false
+	osdpOnly, story := false, false
 	for _, s := range Scenarios() {
 		names = append(names, s.Name)
+		story = story || s.Name == c.Scenario && s.Story
 		osdpOnly = osdpOnly || s.Name == c.Scenario && s.Readers
 	}
 	reads := c.Protocol == string(station.ProtocolOSDP)
@@ -140,6 +174,7 @@ func (c Config) Validate() error {
 	fault(c.Baud < minBaud || !slices.Contains(serial.Bauds(), c.Baud), "baud: %d is not a speed of a serial port from %d on, such as 9600 or 115200", c.Baud, minBaud)
 	fault(c.Protocol != string(station.ProtocolDirect) && !reads, "protocol: %.40q is not one of direct, osdp", c.Protocol)
 	fault(osdpOnly && !reads, "protocol: scenario %s is about readers, so it takes osdp only", c.Scenario)
+	fault(story && reads, "protocol: scenario %s is not about lines, so it takes direct only", c.Scenario)
 	fault(c.Turnaround < 0 || c.Turnaround > osdp.ReplyTime, "turnaround: %v is not between 0 and %v", c.Turnaround, osdp.ReplyTime)
 	fault(c.Secure && !reads, "secure: only osdp has it")
 	fault(c.Pace < 0 || c.Pace > MaxPace, "pace: %v is not between 0 and %v", c.Pace, MaxPace)
@@ -149,10 +184,23 @@ func (c Config) Validate() error {
 	fault(c.Dead < 0 || c.Dead > 0 && c.Dead > min(c.Gates, readersPerLine)-2, "dead: %d is not between 0 and two less than the readers of a line", c.Dead)
 	fault(c.Dead > 0 && (!reads || c.Scenario == ScenarioMisfits), "dead: only readers (osdp) may be dead, and in scenario %s they are already", ScenarioMisfits)
 	fault(c.Updates < 0 || c.Updates > MaxUpdates, "updates: %d is not between 0 and %d", c.Updates, MaxUpdates)
+	fault(c.LinkRate < 0 || c.LinkRate > 0 && c.LinkRate < minLinkRate, "link-rate: %d is neither 0 nor %d bytes a second or more", c.LinkRate, minLinkRate)
+	fault(c.LinkRate > 0 && c.Scenario != ScenarioBootstrap, "link-rate: only scenario %s has it", ScenarioBootstrap)
+	fault(c.Outage < 0 || c.Outage > MaxOutage, "outage: %v is not between 0 and %v", c.Outage, MaxOutage)
+	city := c.Scenario == ScenarioCity
+	fault(c.Stations < 0 || c.Stations > MaxStations || city && c.Stations == 0, "stations: %d is not between 1 and %d", c.Stations, MaxStations)
+	fault(c.Span < 0 || c.Span > MaxSpan || city && c.Span == 0, "span: %v is not above 0 and up to %v", c.Span, MaxSpan)
+	fault((c.Scenario == ScenarioRepair || city) && c.Updates < minFlow, "updates: %d is below %d; scenario %s needs changes that flow", c.Updates, minFlow, c.Scenario)
 	return errors.Join(faults...)
 }
 
 const (
+	// minLinkRate is a bound of Config.LinkRate; minFlow one of Config.Updates
+	// where a scenario measures by changes, or needs entries that carry the
+	// checkpoints of the shards.
+	minLinkRate = 1000
+	minFlow     = 20
+
 	// meanGap is the mean pause of a rider between two taps of a gate; it makes
 	// a gate some twenty times as busy as the busiest real one.
 	meanGap = 25 * time.Millisecond
@@ -186,6 +234,10 @@ type run struct {
 	left     atomic.Int64 // taps not begun yet
 	tapped   atomic.Int64
 	taps     [][]tapRecord // by gate
+
+	// Of stories: the box is loading shards; riders of these shards do not tap.
+	loading atomic.Bool
+	spared  atomic.Pointer[map[gateway.ShardID]bool]
 }
 
 // Run simulates a scenario. A run that found something wrong is no error: look
@@ -199,6 +251,9 @@ func Run(ctx context.Context, cfg Config) (report *Report, err error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if story, ok := stories[cfg.Scenario]; ok {
+		return story(ctx, cfg)
 	}
 	s := newRun(cfg)
 	if s.w, err = openWorld(ctx, s.worldConfig()); err != nil {

@@ -168,7 +168,7 @@ func TestLink(t *testing.T) {
 		}
 	}()
 	defer func() { _ = echo.Close(); <-served }()
-	l, err := openLink(echo.Addr().String())
+	l, err := openLink(echo.Addr().String(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -45,6 +46,12 @@ type worldConfig struct {
 	// onApplied and onAnswered are those of station.Options.
 	onApplied  func(gateway.Update)
 	onAnswered func(handed, written time.Duration)
+	// late says that the box is opened later, by startBox.
+	late bool
+	// shardCycle is that of the centre; 0 = its default.
+	shardCycle time.Duration
+	// watch is that of the link.
+	watch func() io.Writer
 }
 
 // tapper is a gate or a reader, as riders use it.
@@ -63,16 +70,31 @@ type tapper interface {
 // world is one station, its gates and the centre, running.
 type world struct {
 	cfg    worldConfig
+	dir    string
+	key    gateway.TokenKey
+	feed   gateway.FeedSecret
 	city   city
 	model  *model
 	centre *central.Central
 	client *central.Client
+	conn   *nats.Conn // to the centre
 	link   *link
 	box    *station.Station
 	gates  []tapper
 	lines  []*readers // of OSDP readers
 	// applied is the number of the last feed entry that onApplied was told of.
 	applied atomic.Uint64
+
+	boxConfig station.Config
+	// leafAddr is where the centre listens for boxes, the same at every start.
+	leafAddr string
+	// endBox and endCentre end what Run does of either and wait for it; nil where
+	// it is stopped.
+	endBox, endCentre func()
+	// riding is held shared while a rider taps in a scenario that stops the box,
+	// changing while the centre is asked for something in one that stops the
+	// centre.
+	riding, changing sync.RWMutex
 
 	stop    context.CancelCauseFunc
 	ctx     context.Context
@@ -91,40 +113,40 @@ func openWorld(ctx context.Context, cfg worldConfig) (_ *world, err error) {
 			err = errors.Join(err, w.close())
 		}
 	}()
-	dir, err := os.MkdirTemp("", "gateline-simulate-")
-	if err != nil {
+	if w.dir, err = os.MkdirTemp("", "gateline-simulate-"); err != nil {
 		return nil, fmt.Errorf("make a folder for the simulation: %w", err)
 	}
-	w.closers = append(w.closers, func() error { return os.RemoveAll(dir) })
-	key, keyFile, err := writeKey(dir, cfg.seed)
+	w.closers = append(w.closers, func() error { return os.RemoveAll(w.dir) })
+	key, keyFile, err := writeKey(w.dir, cfg.seed)
 	if err != nil {
 		return nil, err
 	}
-	feedSecret := newFeedSecret(cfg.seed)
-	if err := w.openCentre(filepath.Join(dir, "centre"), key, feedSecret); err != nil {
+	w.key, w.feed = key, newFeedSecret(cfg.seed)
+	w.leafAddr = "127.0.0.1:0"
+	w.closers = append(w.closers, w.stopCentre)
+	if err := w.startCentre(); err != nil {
 		return nil, err
 	}
-	if w.link, err = openLink(w.centre.LeafAddr()); err != nil {
+	if w.link, err = openLink(w.leafAddr, cfg.watch); err != nil {
 		return nil, err
 	}
 	w.closers = append(w.closers, w.link.close)
-	boxConfig := station.DefaultConfig()
-	boxConfig.Station = stationName
-	boxConfig.CentreURL = "nats-leaf://" + w.link.addr()
-	boxConfig.CacheDir, boxConfig.TokenKeyFile = filepath.Join(dir, "cache"), keyFile
-	boxConfig.FeedKeys = []gateway.FeedKey{feedSecret.Public()}
-	boxConfig.StatusListen, boxConfig.ControlSocket = "127.0.0.1:0", filepath.Join(dir, "control.sock")
-	boxConfig.RequireSync = false // the machine of a simulation need not be synchronised
-	if boxConfig.Lines, err = w.openLines(dir); err != nil {
+	c := &w.boxConfig
+	*c = station.DefaultConfig()
+	c.Station = stationName
+	c.CentreURL = "nats-leaf://" + w.link.addr()
+	c.CacheDir, c.TokenKeyFile = filepath.Join(w.dir, "cache"), keyFile
+	c.FeedKeys = []gateway.FeedKey{w.feed.Public()}
+	c.StatusListen, c.ControlSocket = "127.0.0.1:0", filepath.Join(w.dir, "control.sock")
+	c.RequireSync = false // the machine of a simulation need not be synchronised
+	if c.Lines, err = w.openLines(w.dir); err != nil {
 		return nil, err
 	}
-	w.box, err = station.Open(w.ctx, boxConfig, station.Options{Log: cfg.log, Version: "simulated", OnApplied: w.onApplied, OnAnswered: cfg.onAnswered})
-	if err != nil {
-		return nil, fmt.Errorf("open the simulated box: %w", err)
+	w.closers = append(w.closers, w.stopBox)
+	if cfg.late {
+		return w, nil
 	}
-	w.closers = append(w.closers, w.box.Close)
-	w.run("box", w.box.Run)
-	return w, nil
+	return w, w.startBox()
 }
 
 // openLines opens the gates, each on a line of its own, then the readers, up to
@@ -216,22 +238,6 @@ func writeKey(dir string, seed uint64) (key gateway.TokenKey, path string, err e
 // newFeedSecret makes the secret that signs the run's feed from its seed.
 func newFeedSecret(seed uint64) gateway.FeedSecret {
 	return sha256.Sum256(binary.BigEndian.AppendUint64([]byte("gateline simulation, feed"), seed))
-}
-
-func (w *world) openCentre(dir string, key gateway.TokenKey, feed gateway.FeedSecret) (err error) {
-	w.centre, err = central.Open(central.Config{Dir: dir, LeafListen: "127.0.0.1:0", TokenKey: key, FeedKeys: []gateway.FeedSecret{feed}, Log: w.cfg.log})
-	if err != nil {
-		return fmt.Errorf("open the simulated centre: %w", err)
-	}
-	w.closers = append(w.closers, w.centre.Close)
-	w.run("centre", w.centre.Run)
-	conn, err := w.centre.Connect(nats.Name("simulator"))
-	if err != nil {
-		return fmt.Errorf("connect to the simulated centre: %w", err)
-	}
-	w.closers = append(w.closers, func() error { conn.Close(); return nil })
-	w.client = central.NewClient(conn)
-	return nil
 }
 
 // run keeps a part of the world going; its failure ends the world.
@@ -327,6 +333,18 @@ func (w *world) poll(limit time.Duration, what string, ready func() bool) error 
 	return nil
 }
 
+// rest waits for d, or until the world's end.
+func (w *world) rest(d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-w.ctx.Done():
+		return w.cause(w.ctx.Err())
+	case <-timer.C:
+		return nil
+	}
+}
+
 // caughtUp waits until the box has applied the feed up to number and onApplied
 // was told of it.
 func (w *world) caughtUp(number uint64, limit time.Duration) error {
@@ -335,7 +353,10 @@ func (w *world) caughtUp(number uint64, limit time.Duration) error {
 
 // equal reports whether the box holds exactly the records that the centre says
 // a box should hold, and how many those are.
-func (w *world) equal() (bool, int, error) {
+func (w *world) equal() (bool, int, error) { return w.equalTo(w.box.Each) }
+
+// equalTo is equal for the box that each goes through.
+func (w *world) equalTo(each func(func(gateway.Token, gateway.Record) error) error) (bool, int, error) {
 	want := make(map[gateway.Token]gateway.Record)
 	if err := w.centre.Records(func(t gateway.Token, r gateway.Record) error {
 		want[t] = r
@@ -344,7 +365,7 @@ func (w *world) equal() (bool, int, error) {
 		return false, 0, err
 	}
 	same, n := true, 0
-	err := w.box.Each(func(t gateway.Token, r gateway.Record) error {
+	err := each(func(t gateway.Token, r gateway.Record) error {
 		record, ok := want[t]
 		same = same && ok && record == r
 		n++

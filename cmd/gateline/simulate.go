@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,8 +24,9 @@ func newSimulate() *cobra.Command {
 		Short: "Run a simulated station and centre and judge every answer",
 		Long: "Runs the production assembly of box and centre with simulated gates on paced\n" +
 			"pseudo-terminals, and judges every answer by a model of its own.\n\nScenarios:\n" + scenarioList() +
-			"\nThose marked (osdp) imply --protocol osdp. Exit status 1 where an answer was wrong or\n" +
-			"lost, or box and centre differ at the end.",
+			"\nThose marked (osdp) imply --protocol osdp; in those from bootstrap on riders tap until the\n" +
+			"story ends, and in city nobody does. Exit status 1 where an answer was wrong or lost, box\n" +
+			"and centre differ at the end, or the scenario did not show what it should.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg = withDefaults(cmd.Flags().Changed, cfg, args[0])
@@ -46,7 +48,7 @@ func configFlags(c *cobra.Command, cfg *simulator.Config) {
 	d := simulator.DefaultConfig(simulator.ScenarioRush)
 	f := c.Flags()
 	f.IntVar(&cfg.Gates, "gates", d.Gates, "gates or readers")
-	f.IntVar(&cfg.Cards, "cards", d.Cards, "credentials in the city")
+	f.IntVar(&cfg.Cards, "cards", d.Cards, fmt.Sprintf("credentials in the city; in scenario city %d by default", simulator.CityCards))
 	f.IntVar(&cfg.Taps, "taps", d.Taps, fmt.Sprintf("taps in all; with osdp %d by default", simulator.ReadersTaps))
 	f.DurationVar(&cfg.Pace, "pace", d.Pace, "mean pause between two taps of one gate, such as 3s to measure taps that do not\nmeet each other; 0 = as short as the line can well take")
 	f.StringVar(&cfg.Protocol, "protocol", d.Protocol, "direct, each gate on a line of its own, or osdp, up to 32 readers on a line")
@@ -56,7 +58,11 @@ func configFlags(c *cobra.Command, cfg *simulator.Config) {
 	f.BoolVar(&cfg.Echo, "echo", d.Echo, "with osdp: the box's adapter hears the box itself")
 	f.IntVar(&cfg.Dead, "dead", d.Dead, "with osdp: readers of the first line that never answer; in deadgate 1 by default")
 	f.IntVar(&cfg.Baud, "baud", d.Baud, "speed of the lines")
-	f.IntVar(&cfg.Updates, "updates", d.Updates, "changes a second at the centre meanwhile")
+	f.IntVar(&cfg.Updates, "updates", d.Updates, fmt.Sprintf("changes a second at the centre meanwhile; in city %d by default", simulator.CityUpdates))
+	f.DurationVar(&cfg.Outage, "outage", d.Outage, "in partition: how long each fault lasts")
+	f.IntVar(&cfg.LinkRate, "link-rate", d.LinkRate, "in bootstrap: bytes a second that the link brings to the box at most; 0 = as the machine can")
+	f.IntVar(&cfg.Stations, "stations", d.Stations, "in city: boxes")
+	f.DurationVar(&cfg.Span, "span", d.Span, "in city: how long each of its three measurements takes")
 	f.Uint64Var(&cfg.Seed, "seed", 0, "seed of the run; 0 draws one")
 }
 
@@ -76,6 +82,12 @@ func withDefaults(changed func(string) bool, cfg simulator.Config, scenario stri
 	if !changed("error-rate") {
 		cfg.ErrorRate = d.ErrorRate
 	}
+	if !changed("cards") {
+		cfg.Cards = d.Cards
+	}
+	if !changed("updates") {
+		cfg.Updates = d.Updates
+	}
 	if !changed("dead") {
 		cfg.Dead = d.Dead
 	}
@@ -87,7 +99,7 @@ func withDefaults(changed func(string) bool, cfg simulator.Config, scenario stri
 
 func scenarioList() (text string) {
 	for _, s := range simulator.Scenarios() {
-		text += fmt.Sprintf("  %-8s %s\n", s.Name, s.Shows)
+		text += fmt.Sprintf("  %-9s %s\n", s.Name, s.Shows)
 	}
 	return text
 }
@@ -108,13 +120,14 @@ func simulate(cmd *cobra.Command, cfg simulator.Config, jsonFile string, verbose
 	}
 	if jsonFile != "-" {
 		printReport(out, report)
+		printStory(out, report)
 	}
 	if err := writeJSON(out, jsonFile, report); err != nil {
 		return err
 	}
 	if !report.OK() {
-		fmt.Fprintf(errOut, "gateline: simulate %s: %d wrong, %d lost, equal %v; repeat it with --seed %d --verbose\n",
-			cfg.Scenario, report.Wrong, report.Lost, report.Equal, report.Seed)
+		fmt.Fprintf(errOut, "gateline: simulate %s: %d wrong, %d lost, equal %v%s; repeat it with --seed %d --verbose\n",
+			cfg.Scenario, report.Wrong, report.Lost, report.Equal, strings.Join(append([]string{""}, report.Unmet...), "; "), report.Seed)
 		return errReported
 	}
 	return nil
@@ -139,9 +152,17 @@ func writeJSON(out io.Writer, file string, report *simulator.Report) error {
 	return nil
 }
 
-func printReport(out io.Writer, r *simulator.Report) {
-	row := func(name, format string, args ...any) {
+// rowsTo returns what writes a row of a report: its name and the rest.
+func rowsTo(out io.Writer) func(name, format string, args ...any) {
+	return func(name, format string, args ...any) {
 		fmt.Fprintf(out, "%-14s "+format+"\n", append([]any{name}, args...)...)
+	}
+}
+
+func printReport(out io.Writer, r *simulator.Report) {
+	row := rowsTo(out)
+	if r.City != nil {
+		return // nobody tapped
 	}
 	row(r.Scenario, "%d taps, %d answered, %d wrong, %d lost%s", r.Taps, r.Answered, r.Wrong, r.Lost, abandonedText(r.Abandoned))
 	row("verdicts", "%d pass, %d refuse, %d manual lane", r.Verdicts["pass"], r.Verdicts["refuse"], r.Verdicts["manual"])
