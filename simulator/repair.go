@@ -113,16 +113,18 @@ func (s *run) repair(r *Repair) error {
 	if err := s.w.poll(repairLimit, "the first checkpoint", func() bool { _, any := t.current(); return any }); err != nil {
 		return err
 	}
-	now, _ := t.current()
 	var chosen []gateway.ShardID
-	spared := make(map[gateway.ShardID]bool)
-	for i := range falsify {
-		id := gateway.ShardID((int(now) + falsifyAhead + i*falsifyStep) % gateway.Shards)
-		chosen, spared[id] = append(chosen, id), true
-	}
-	// Riders are answered falsely there, so that is no fault of the box.
-	s.spared.Store(&spared)
-	if err := s.restartBox(func() error { return falsifyStore(s.w.boxConfig.CacheDir, chosen) }); err != nil {
+	if err := s.restartBox(func() error {
+		now, _ := t.current()
+		spared := make(map[gateway.ShardID]bool)
+		for i := range falsify {
+			id := gateway.ShardID((int(now) + falsifyAhead + i*falsifyStep) % gateway.Shards)
+			chosen, spared[id] = append(chosen, id), true
+		}
+		// Riders are answered falsely there, and that is no fault of the box.
+		s.spared.Store(&spared)
+		return falsifyStore(s.w.boxConfig.CacheDir, chosen)
+	}); err != nil {
 		return err
 	}
 	var mended []time.Duration
@@ -180,7 +182,7 @@ func falsifyStore(dir string, shards []gateway.ShardID) (err error) {
 			records = slices.Delete(records, len(records)/2, len(records)/2+1)
 		default:
 			first, _ := id.Range()
-			for len(records) > 0 && records[0].Token == first {
+			if len(records) > 0 && records[0].Token == first {
 				return errors.New("falsify the box's store: the token of a shard's beginning is taken; give another seed")
 			}
 			records = slices.Insert(records, 0, gateway.Change{Token: first, Record: gateway.Record{Class: gateway.ClassRed}})

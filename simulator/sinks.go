@@ -3,6 +3,9 @@ package simulator
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,12 +15,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nkeys"
+
+	"gateline/internal/linkkey"
 	"gateline/replication"
 )
 
-// sinks are leaf nodes that cost next to nothing themselves: each is a
-// connection that asks for the live entries and throws away what comes. So what
-// the process needs more with them is the hub's.
+// sinks are leaf nodes that cost little themselves: each is a connection that
+// asks for the live entries and throws away what comes. So what the process needs
+// more with them is the hub's, and the other end of TLS.
 type sinks struct {
 	conns   []net.Conn
 	bytes   atomic.Int64
@@ -34,8 +40,8 @@ const (
 	sinkBuffer = 4 << 10
 )
 
-// openSinks connects n of them to the hub at addr, one after another.
-func openSinks(ctx context.Context, addr string, n int, progress func(done, total int)) (_ *sinks, err error) {
+// openSinks connects one for each link to the hub at addr, one after another.
+func openSinks(ctx context.Context, addr string, links []*linkkey.Link, progress func(done, total int)) (_ *sinks, err error) {
 	ctx, stop := context.WithCancel(ctx)
 	s := &sinks{stop: stop}
 	defer func() {
@@ -43,34 +49,39 @@ func openSinks(ctx context.Context, addr string, n int, progress func(done, tota
 			err = errors.Join(err, s.close())
 		}
 	}()
-	for i := range n {
-		c, err := (&net.Dialer{Timeout: sinkLimit}).DialContext(ctx, "tcp", addr)
+	for i, link := range links {
+		plain, err := (&net.Dialer{Timeout: sinkLimit}).DialContext(ctx, "tcp", addr)
 		if err != nil {
 			return nil, fmt.Errorf("connect a simulated leaf: %w", err)
 		}
+		c := tls.Client(plain, link.Client())
 		s.conns = append(s.conns, c)
-		if err := greet(c, i); err != nil {
+		if err := greet(c, link); err != nil {
 			return nil, fmt.Errorf("connect a simulated leaf: %w", err)
 		}
 		s.reading.Go(func() { s.read(c) })
-		progress(i+1, n)
+		progress(i+1, len(links))
 	}
 	s.reading.Go(func() { s.live(ctx) })
 	return s, nil
 }
 
-// greet begins a connection as a leaf node of a hub without a link file does, and
-// waits until the hub has understood it.
-func greet(c net.Conn, i int) error {
+// greet begins a connection as the leaf node of a station does, and waits until
+// the hub has understood it.
+func greet(c net.Conn, link *linkkey.Link) error {
 	if err := c.SetDeadline(time.Now().Add(sinkLimit)); err != nil {
 		return err
 	}
 	r := bufio.NewReaderSize(c, sinkBuffer)
 	info, err := r.ReadString('\n')
-	if err != nil || !strings.HasPrefix(info, "INFO ") {
-		return errors.Join(errors.New("the centre's server does not begin as one does"), err)
+	if err != nil {
+		return err
 	}
-	_, err = fmt.Fprintf(c, "CONNECT {\"user\":\"box\",\"name\":\"sink-%d\",\"server_id\":\"SINK%d\",\"headers\":true,\"protocol\":1}\r\nLS+ %s\r\nPING\r\n", i, i, replication.SubjectLive)
+	connect, err := connectLine(info, link)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(c, connect+"LS+ "+replication.SubjectLive+"\r\nPING\r\n")
 	for err == nil {
 		var line string
 		if line, err = r.ReadString('\n'); strings.HasPrefix(line, "-ERR") {
@@ -81,6 +92,31 @@ func greet(c net.Conn, i int) error {
 		}
 	}
 	return errors.Join(err, c.SetDeadline(time.Time{}))
+}
+
+// connectLine answers the hub's first line: who connects, and the proof of it.
+func connectLine(info string, link *linkkey.Link) (string, error) {
+	var hub struct {
+		Nonce string `json:"nonce"`
+	}
+	text, is := strings.CutPrefix(info, "INFO ")
+	if err := json.Unmarshal([]byte(text), &hub); !is || err != nil {
+		return "", errors.New("the centre's server does not begin as one does")
+	}
+	pair, err := nkeys.FromSeed([]byte(link.Seed()))
+	if err != nil {
+		return "", errors.New("the station's key cannot be read")
+	}
+	defer pair.Wipe()
+	signature, err := pair.Sign([]byte(hub.Nonce))
+	if err != nil {
+		return "", errors.New("the station's key does not sign")
+	}
+	connect, err := json.Marshal(map[string]any{
+		"nkey": link.Public(), "sig": base64.RawURLEncoding.EncodeToString(signature),
+		"name": link.Name, "server_id": link.Name, "headers": true, "protocol": 1,
+	})
+	return "CONNECT " + string(connect) + "\r\n", err
 }
 
 func (s *sinks) read(c net.Conn) {

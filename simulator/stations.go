@@ -35,6 +35,8 @@ type City struct {
 
 const (
 	cityLimit = 5 * time.Minute
+	// settle is how long boxes that are connected again are left alone.
+	settle = time.Second
 	// leafsPerStation says how many leafs to measure costs with.
 	leafsPerStation = 4
 	// cityMemTable keeps a box's store small.
@@ -60,6 +62,7 @@ type follower struct {
 // cityRun is scenario city under way.
 type cityRun struct {
 	*run
+	keys      *cityKeys
 	followers []*follower
 	entries   atomic.Uint64 // of the first box
 	changes   atomic.Uint64
@@ -68,12 +71,15 @@ type cityRun struct {
 // runCity has many boxes follow one centre, and then measures what they cost it.
 func runCity(ctx context.Context, cfg Config) (report *Report, err error) {
 	s := &cityRun{run: newStory(cfg)}
+	if s.keys, err = newCityKeys(cfg.Stations, cfg.Stations*leafsPerStation); err != nil {
+		return nil, err
+	}
 	defer func() { err = errors.Join(err, s.closeFollowers(), s.closeWorld()) }()
-	if err := s.openStory(ctx, worldConfig{late: true}); err != nil {
+	if err := s.openStory(ctx, worldConfig{late: true, stations: s.keys.centre}); err != nil {
 		return nil, err
 	}
 	report = newReport(cfg.Scenario, cfg.Seed)
-	report.City = &City{Stations: cfg.Stations, Leafs: cfg.Stations * leafsPerStation}
+	report.City = &City{Stations: cfg.Stations, Leafs: len(s.keys.leafs)}
 	if err := s.course(report); err != nil {
 		return nil, s.w.cause(err)
 	}
@@ -96,6 +102,10 @@ func (s *cityRun) course(report *Report) error {
 	if err := s.allLevel(); err != nil {
 		return err
 	}
+	// What boxes do once their link is back is not what is measured.
+	if err := s.w.rest(settle); err != nil {
+		return err
+	}
 	s.level.Store(time.Now().UnixMicro())
 	before, began := s.w.centre.FeedNumber(), time.Now()
 	if err := s.flow("spread", 1); err != nil {
@@ -114,13 +124,13 @@ func (s *cityRun) course(report *Report) error {
 	if err := s.closeFollowers(); err != nil {
 		return err
 	}
-	c.Costs, err = s.measure(c.Leafs)
+	c.Costs, err = s.measure()
 	return err
 }
 
 // openFollowers opens the boxes and waits until each holds everything.
 func (s *cityRun) openFollowers() error {
-	for i := range s.cfg.Stations {
+	for i, link := range s.keys.boxes {
 		f := &follower{}
 		store, err := cache.Open(filepath.Join(s.w.dir, fmt.Sprintf("cache-%d", i)), cache.Options{MemTableSize: cityMemTable, Log: s.cfg.Log})
 		if err != nil {
@@ -128,7 +138,8 @@ func (s *cityRun) openFollowers() error {
 		}
 		f.store = store
 		f.feed, err = replication.OpenBox(replication.BoxConfig{
-			Station: fmt.Sprintf("station-%d", i), CentreURL: "nats-leaf://" + s.w.leafAddr, Keys: s.w.boxConfig.FeedKeys, Store: store, Log: s.cfg.Log,
+			Station: link.Name, CentreURL: "nats-leaf://" + s.w.leafAddr, Link: &replication.BoxLink{TLS: link.Client(), Seed: link.Seed()},
+			Keys: s.w.boxConfig.FeedKeys, Store: store, Log: s.cfg.Log,
 			OnApplied: func(u gateway.Update) { s.followed(i, f, u) },
 		})
 		if err != nil {
@@ -212,14 +223,15 @@ func (s *cityRun) flow(phase string, stream uint64) error {
 
 // measure returns what leafs cost the centre: what it needs with them less what
 // it needs without.
-func (s *cityRun) measure(leafs int) (c FanoutCosts, err error) {
+func (s *cityRun) measure() (c FanoutCosts, err error) {
+	leafs := float64(len(s.keys.leafs))
 	c.BaseMB = megabytesInUse()
 	alone, aloneEntries, err := s.cost("alone", 2)
 	if err != nil {
 		return c, err
 	}
 	idle := megabytesInUse()
-	all, err := openSinks(s.w.ctx, s.w.leafAddr, leafs, func(done, total int) { s.cfg.Progress("leafs", done, total) })
+	all, err := openSinks(s.w.ctx, s.w.leafAddr, s.keys.leafs, func(done, total int) { s.cfg.Progress("leafs", done, total) })
 	if err != nil {
 		return c, err
 	}
@@ -233,13 +245,13 @@ func (s *cityRun) measure(leafs int) (c FanoutCosts, err error) {
 	if entries == 0 || aloneEntries == 0 {
 		return c, errors.New("no entry was published while costs were measured; give a longer --span")
 	}
-	n, seconds := float64(leafs)*float64(entries), s.cfg.Span.Seconds()
+	n, seconds := leafs*float64(entries), s.cfg.Span.Seconds()
 	c.EntriesPerSecond = float64(entries) / seconds
 	c.EntryBytes = float64(all.bytes.Load()-bytes) / n
 	c.BaseCores = alone.Seconds() / seconds
 	// The changes themselves cost the same for each entry in both.
 	c.LeafEntryUS = max(0, (load-alone).Seconds()*1e6/n)
-	c.LeafMB = max(0, (with-idle)/float64(leafs))
+	c.LeafMB = max(0, (with-idle)/leafs)
 	return c, nil
 }
 

@@ -22,6 +22,7 @@ import (
 	"gateline/drivers/osdp"
 	"gateline/gateway"
 	"gateline/gateway/station"
+	"gateline/replication"
 )
 
 const (
@@ -50,6 +51,8 @@ type worldConfig struct {
 	late bool
 	// shardCycle is that of the centre; 0 = its default.
 	shardCycle time.Duration
+	// stations says whom the centre lets in as a box; nil = whoever comes.
+	stations *replication.HubLink
 	// watch is that of the link.
 	watch func() io.Writer
 }

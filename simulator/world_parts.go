@@ -60,7 +60,8 @@ func (w *world) stopBox() error {
 
 // startCentre opens the centre and runs it.
 func (w *world) startCentre() (err error) {
-	w.centre, err = central.Open(central.Config{Dir: w.centreDir(), LeafListen: w.leafAddr, TokenKey: w.key, FeedKeys: []gateway.FeedSecret{w.feed}, ShardCycle: w.cfg.shardCycle, Log: w.cfg.log})
+	w.centre, err = central.Open(central.Config{Dir: w.centreDir(), LeafListen: w.leafAddr, Link: w.cfg.stations, TokenKey: w.key, FeedKeys: []gateway.FeedSecret{w.feed},
+		ShardCycle: w.cfg.shardCycle, Log: w.cfg.log})
 	if err != nil {
 		return fmt.Errorf("open the simulated centre: %w", err)
 	}
