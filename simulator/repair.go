@@ -40,7 +40,7 @@ const (
 	// falsifyAhead is how many turns of shards after the running one that begins:
 	// the box has to be open again by then. There are falsifyStep turns from one
 	// to the next.
-	falsifyAhead, falsifyStep = 24, 2
+	falsifyAhead, falsifyStep = 16, 1
 	repairLimit               = 2 * time.Minute
 	// repairCycle is the shortest that a centre takes: a turn is 146 ms.
 	repairCycle = central.MinShardCycle

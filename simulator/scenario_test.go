@@ -68,11 +68,16 @@ func checkRun(t *testing.T, r *Report, taps int) {
 	}
 }
 
+// quiet returns cfg as Run completes it.
+func quiet(cfg Config) Config {
+	cfg.Progress, cfg.Log = func(string, int, int) {}, slog.New(slog.DiscardHandler)
+	return cfg
+}
+
 // play is Run with something done to the world before the riders come.
 func play(t *testing.T, cfg Config, sabotage func(*run)) (*Report, error) {
 	t.Helper()
-	cfg.Progress, cfg.Log = func(string, int, int) {}, slog.New(slog.DiscardHandler)
-	s := newRun(cfg)
+	s := newRun(quiet(cfg))
 	w, err := openWorld(t.Context(), s.worldConfig())
 	if err != nil {
 		t.Fatal(err)
@@ -242,6 +247,9 @@ func TestValidate(t *testing.T) {
 		"taps": func(c *Config) { c.Taps = c.Gates - 1 }, "baud": func(c *Config) { c.Baud = 300 }, "updates": func(c *Config) { c.Updates = MaxUpdates + 1 },
 		"pace": func(c *Config) { c.Pace = -1 }, "error-rate": func(c *Config) { c.ErrorRate = 1e-5 }, "echo": func(c *Config) { c.Echo = true },
 		"dead": func(c *Config) { c.Dead = 1 }, "protocol": func(c *Config) { c.Scenario = ScenarioNoise },
+		"link-rate": func(c *Config) { c.LinkRate = minLinkRate }, "outage": func(c *Config) { c.Outage = MaxOutage + 1 },
+		"stations": func(c *Config) { c.Scenario, c.Span = ScenarioCity, time.Second },
+		"span":     func(c *Config) { c.Scenario, c.Stations = ScenarioCity, 1 },
 	} {
 		cfg := smallConfig("rush")
 		change(&cfg)

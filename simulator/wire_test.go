@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -155,19 +156,20 @@ func TestLink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
+	var served sync.WaitGroup
+	served.Go(func() {
 		for {
 			c, err := echo.Accept()
 			if err != nil {
 				return
 			}
-			_, _ = io.Copy(c, c)
-			_ = c.Close()
+			served.Go(func() {
+				_, _ = io.Copy(c, c)
+				_ = c.Close()
+			})
 		}
-	}()
-	defer func() { _ = echo.Close(); <-served }()
+	})
+	defer func() { _ = echo.Close(); served.Wait() }()
 	l, err := openLink(echo.Addr().String(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -212,6 +214,27 @@ func TestLink(t *testing.T) {
 	if !passes(c) {
 		t.Error("a healed link does not pass bytes")
 	}
+	l.swallow()
+	hole := dial()
+	if _, err := c.Write([]byte("hello")); err != nil {
+		t.Errorf("a black hole tells of itself: %v", err)
+	}
+	if !passes(hole) {
+		t.Error("a new connection does not pass bytes beside a black hole")
+	}
+	// What went into the hole would be here by now.
+	if err := c.SetReadDeadline(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := c.Read(make([]byte, 5)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a black hole gave %d bytes, %v", n, err)
+	}
+	c = hole
+	l.thin(1 << 20)
+	if before := l.toBox.Load(); !passes(c) || l.toBox.Load() != before+5 || l.chunk(true) >= linkChunk || l.chunk(false) != linkChunk {
+		t.Error("a thin link does not pass bytes in small pieces, or does not count them")
+	}
+	l.thin(0)
 	for range 2 {
 		if err := l.close(); err != nil {
 			t.Error(err)
@@ -219,6 +242,25 @@ func TestLink(t *testing.T) {
 	}
 	if passes(c) {
 		t.Error("a closed link passes bytes")
+	}
+}
+
+// A thin link is busy for as long as its bytes take, whoever waits for it.
+func TestThinLink(t *testing.T) {
+	l := &link{pairs: map[*pair]bool{}}
+	over := &pair{ended: make(chan struct{})}
+	close(over.ended)
+	l.pace(over, 1000)
+	if !l.free.IsZero() {
+		t.Error("a link without a limit is busy")
+	}
+	l.thin(1000)
+	l.free = soon()
+	until := l.free
+	l.pace(over, 500)
+	l.pace(over, 1500)
+	if got := l.free.Sub(until); got != 2*time.Second {
+		t.Errorf("2000 bytes at 1000 a second take %v", got)
 	}
 }
 
