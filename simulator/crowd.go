@@ -12,13 +12,20 @@ import (
 	"gateline/gateway"
 )
 
-// stories are the scenarios that take their course while riders tap, or without
-// any.
-var stories = map[string]func(context.Context, Config) (*Report, error){
-	ScenarioBootstrap: runBootstrap,
-	ScenarioRepair:    runRepair,
-	ScenarioPartition: runPartition,
-	ScenarioCity:      runCity,
+// storyOf returns what runs a scenario that takes its course while riders tap, or
+// without any; nil where it is none.
+func storyOf(scenario string) func(context.Context, Config) (*Report, error) {
+	switch scenario {
+	case ScenarioBootstrap:
+		return runBootstrap
+	case ScenarioRepair:
+		return runRepair
+	case ScenarioPartition:
+		return runPartition
+	case ScenarioCity:
+		return runCity
+	}
+	return nil
 }
 
 // crowdSamples bounds how many decisions and propagations a story keeps.

@@ -252,7 +252,7 @@ func Run(ctx context.Context, cfg Config) (report *Report, err error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if story, ok := stories[cfg.Scenario]; ok {
+	if story := storyOf(cfg.Scenario); story != nil {
 		return story(ctx, cfg)
 	}
 	s := newRun(cfg)

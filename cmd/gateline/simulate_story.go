@@ -12,12 +12,12 @@ import (
 func printStory(out io.Writer, r *simulator.Report) {
 	row := rowsTo(out)
 	if b := r.Bootstrap; b != nil {
-		row("bootstrap", "%d records in %.2f s, %.0f a second; %.1f MB over the link for snapshots of %.1f MB", b.Records, b.Seconds, b.RecordsPerSecond, float64(b.Bytes)/1e6, float64(b.SnapshotBytes)/1e6)
+		row("loaded", "%d records in %.2f s, %.0f a second; %.1f MB over the link for snapshots of %.1f MB", b.Records, b.Seconds, b.RecordsPerSecond, float64(b.Bytes)/1e6, float64(b.SnapshotBytes)/1e6)
 		row("stopped", "with %d shards loaded; opened again it had %d to load", b.KilledAt, b.Left)
 		row("live entries", "%d while it loaded, p50 %.1f  p99 %.1f ms from the centre's commit to the end of the link", b.Live, b.LiveMS.P50, b.LiveMS.P99)
 	}
 	if p := r.Repair; p != nil {
-		row("repair", "%d shards falsified, %d found, %d mended; %d other records changed, %d loads of everything", p.Falsified, p.Found, p.Mended, p.Other, p.Reloads)
+		row("falsified", "%d shards, %d found, %d mended; %d other records changed, %d loads of everything", p.Falsified, p.Found, p.Mended, p.Other, p.Reloads)
 		row("mended", "p50 %.0f  max %.0f ms after the shard's checkpoint, which comes once in %.0f s here", p.MendedMS.P50, p.MendedMS.Max, p.CycleSeconds)
 	}
 	for _, o := range r.Partition {
