@@ -116,28 +116,13 @@ func (s *run) bootstrap(b *Bootstrap, started time.Time) error {
 	return s.w.rest(afterLoading)
 }
 
-// lookEvery spaces the reading of the box's metrics, which takes time of what is
-// measured.
-const lookEvery = 25 * time.Millisecond
-
 // afterLoading is how long riders go on once the box is complete.
 const afterLoading = time.Second
 
 // watchLoading tells how many shards of a load are loaded and missing until done
 // says so.
 func (s *run) watchLoading(done func() bool, tell func(loaded, missing int)) error {
-	var failed error
-	var looked time.Time
-	err := s.w.poll(bootstrapLimit, "the box to load its shards", func() bool {
-		if time.Since(looked) < lookEvery {
-			return false
-		}
-		looked = time.Now()
-		all, err := s.w.figures()
-		if err != nil {
-			failed = err
-			return true
-		}
+	return s.w.watchFigures(bootstrapLimit, "the box to load its shards", func(all map[string]float64) bool {
 		loaded, missing := int(all[figureLoaded]), int(all[figureMissing])
 		tell(loaded, missing)
 		if loaded+missing > 0 {
@@ -145,10 +130,6 @@ func (s *run) watchLoading(done func() bool, tell func(loaded, missing int)) err
 		}
 		return done()
 	})
-	if failed != nil {
-		return failed
-	}
-	return err
 }
 
 // loadedSilent counts the taps at which a shard that had answered for a

@@ -128,12 +128,7 @@ func (s *run) repair(r *Repair) error {
 		return err
 	}
 	var mended []time.Duration
-	var failed error
-	if err := s.w.poll(repairLimit, "the falsified shards to be mended", func() bool {
-		var all map[string]float64
-		if all, failed = s.w.figures(); failed != nil {
-			return true
-		}
+	err = s.w.watchFigures(repairLimit, "the falsified shards to be mended", func(all map[string]float64) bool {
 		for n := int(all[figureRepaired]); r.Mended < n; r.Mended++ {
 			if r.Mended < len(chosen) {
 				mended = append(mended, time.Since(t.when(chosen[r.Mended])))
@@ -142,12 +137,10 @@ func (s *run) repair(r *Repair) error {
 		r.Found, r.Reloads = int(all[figureDifferent]), int(all[figureReloads])
 		s.cfg.Progress("mended", r.Mended, len(chosen))
 		return r.Mended >= len(chosen)
-	}); err != nil {
-		return err
-	}
+	})
 	s.spared.Store(nil)
 	r.MendedMS = typicalOf(mended)
-	return failed
+	return err
 }
 
 // falsifyStore changes a record in each of the shards of a closed store: by turns

@@ -64,8 +64,7 @@ type cityRun struct {
 	*run
 	keys      *cityKeys
 	followers []*follower
-	entries   atomic.Uint64 // of the first box
-	changes   atomic.Uint64
+	changes   atomic.Uint64 // that the first box has applied
 }
 
 // runCity has many boxes follow one centre, and then measures what they cost it.

@@ -171,7 +171,31 @@ func (w *world) figures() (map[string]float64, error) {
 	return all, lines.Err()
 }
 
-const figuresLimit = 10 * time.Second
+const (
+	figuresLimit = 10 * time.Second
+	// figuresEvery spaces the readings of watchFigures, which take time of what is
+	// measured.
+	figuresEvery = 10 * time.Millisecond
+)
+
+// watchFigures reads the box's metrics again and again until done says so; as
+// poll otherwise.
+func (w *world) watchFigures(limit time.Duration, what string, done func(map[string]float64) bool) error {
+	var failed error
+	var looked time.Time
+	err := w.poll(limit, what, func() bool {
+		if time.Since(looked) < figuresEvery {
+			return false
+		}
+		looked = time.Now()
+		var all map[string]float64
+		if all, failed = w.figures(); failed != nil {
+			return true
+		}
+		return done(all)
+	})
+	return errors.Join(failed, err)
+}
 
 // Names of the box's metrics that scenarios look at.
 const (
