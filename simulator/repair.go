@@ -23,6 +23,9 @@ type Repair struct {
 	Falsified int `json:"falsified"`
 	Found     int `json:"found"`
 	Mended    int `json:"mended"`
+	// Missed are those whose turn passed without a checkpoint, because the next
+	// snapshot came before the next entry: theirs comes a cycle later.
+	Missed int `json:"missed"`
 	// Other is how many records beside those were changed or missing once all was
 	// mended, Reloads how many times the box loaded everything.
 	Other   int `json:"other"`
@@ -41,7 +44,10 @@ const (
 	// the box has to be open again by then. There are falsifyStep turns from one
 	// to the next.
 	falsifyAhead, falsifyStep = 16, 1
-	repairLimit               = 2 * time.Minute
+	// repairTurns is how many turns after the last of those the run ends, mended or
+	// not.
+	repairTurns = 40
+	repairLimit = 2 * time.Minute
 	// repairCycle is the shortest that a centre takes: a turn is 146 ms.
 	repairCycle = central.MinShardCycle
 )
@@ -97,6 +103,17 @@ func (t *turns) current() (gateway.ShardID, bool) {
 	return t.last, t.any
 }
 
+// since returns how many turns ago that of the shard was; 0 = it is still to
+// come, within half a cycle.
+func (t *turns) since(id gateway.ShardID) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := (int(t.last) - int(id) + gateway.Shards) % gateway.Shards; n < gateway.Shards/2 {
+		return n
+	}
+	return 0
+}
+
 func (t *turns) when(id gateway.ShardID) time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -136,7 +153,15 @@ func (s *run) repair(r *Repair) error {
 		}
 		r.Found, r.Reloads = int(all[figureDifferent]), int(all[figureReloads])
 		s.cfg.Progress("mended", r.Mended, len(chosen))
-		return r.Mended >= len(chosen)
+		over := t.since(chosen[len(chosen)-1]) >= repairTurns
+		if over {
+			for _, id := range chosen {
+				if t.when(id).IsZero() {
+					r.Missed++
+				}
+			}
+		}
+		return r.Mended >= len(chosen) || over
 	})
 	s.spared.Store(nil)
 	r.MendedMS = typicalOf(mended)
