@@ -136,6 +136,18 @@ func (s *run) shardOf(i int) gateway.ShardID {
 	return gateway.ShardOf(gateway.NewTokenizer(s.w.key).Token(credential(i)))
 }
 
+// spares reports whether changes leave a person alone, because a credential of
+// theirs is in a spared shard.
+func (s *run) spares(person int) bool {
+	spared := s.spared.Load()
+	if spared == nil {
+		return false
+	}
+	// A group is five accounts and then four cards, see owner.
+	account := person/5*credentialsPerFive + person%5
+	return (*spared)[s.shardOf(account)] || (*spared)[s.shardOf(account+5)]
+}
+
 // restartBox stops the box while nobody taps, does between, and opens it again.
 func (s *run) restartBox(between func() error) error {
 	s.w.riding.Lock()

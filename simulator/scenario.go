@@ -433,7 +433,7 @@ func somebody(r *rand.Rand, cards int) (credential int, purpose gateway.Purpose)
 
 // change feeds changes to the centre until ctx is done.
 func (s *run) change(ctx context.Context) error {
-	return s.w.change(ctx, rand.New(rand.NewPCG(s.cfg.Seed, 2)), s.cfg.Updates, func(int) bool { return false })
+	return s.w.change(ctx, rand.New(rand.NewPCG(s.cfg.Seed, 2)), s.cfg.Updates, s.spares)
 }
 
 // cutInTheMiddle cuts the link for the middle half of the taps.
