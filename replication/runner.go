@@ -29,7 +29,7 @@ const (
 	applyRetryMax = 5 * time.Second
 	// absentLimit is the number of answers in a row, fetchRetry apart, that the feed
 	// ends before the entry we stand at, after which that is believed.
-	absentLimit = 3
+	absentLimit = 10
 	// unansweredLimit is the number of questions nobody answered, over a link
 	// that is up, after which that is reported.
 	unansweredLimit = 3
