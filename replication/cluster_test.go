@@ -111,10 +111,13 @@ func TestClusterLosesServers(t *testing.T) {
 	}
 	c.checkWhole()
 
-	again, err := OpenPublisher(t.Context(), c.js, threeReplicas())
-	if err != nil {
-		t.Fatal(err)
-	}
+	// A stream that is choosing its leader does not answer.
+	var again *Publisher
+	until(t, "a second publisher is open", func() bool {
+		var err error
+		again, err = OpenPublisher(t.Context(), c.js, threeReplicas())
+		return err == nil
+	})
 	old := c.pub
 	c.pub = again
 	c.publish(1)
