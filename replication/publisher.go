@@ -37,6 +37,10 @@ const newEpoch = "stop the centre and remove the folders jetstream/$G/streams/" 
 // was lost is in the feed.
 const resolveTimeout = 5 * time.Second
 
+// takeoverAttempts is how often OpenPublisher reads both streams while another
+// publisher writes to them.
+const takeoverAttempts = 20
+
 // timeBackLimit is how far the centre's clock may step back before that is
 // worth a line in the log.
 const timeBackLimit = time.Second
@@ -85,7 +89,8 @@ type Publisher struct {
 }
 
 // OpenPublisher opens the stream of the feed, creating it with a new epoch if
-// there is none, and reads its last entry. ctx bounds the call.
+// there is none, and reads its last entry. A publisher that was opened before is
+// shut out. ctx bounds the call.
 func OpenPublisher(ctx context.Context, js jetstream.JetStream, cfg PublisherConfig) (*Publisher, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
@@ -93,28 +98,39 @@ func OpenPublisher(ctx context.Context, js jetstream.JetStream, cfg PublisherCon
 	if len(cfg.Keys) == 0 {
 		return nil, fmt.Errorf("open the feed: %w: no key was given; configure the centre's feed key file", ErrNoKey)
 	}
+	for attempt := 1; ; attempt++ {
+		p, err := openOnce(ctx, js, cfg)
+		if err == nil {
+			return p, nil
+		}
+		// One that publishes stored something between our reading and our head:
+		// who was opened last is to win.
+		if !errors.Is(err, ErrFenced) || attempt == takeoverAttempts {
+			return nil, fmt.Errorf("open the feed: %w", err)
+		}
+	}
+}
+
+func openOnce(ctx context.Context, js jetstream.JetStream, cfg PublisherConfig) (*Publisher, error) {
 	stream, err := openStream(ctx, js, max(cfg.Replicas, 1))
 	if err != nil {
-		return nil, fmt.Errorf("open the feed: %w", err)
+		return nil, err
 	}
 	stream = leaderStream{stream, js}
 	// Asked anew: what CachedInfo holds may be older than the last entry.
 	info, err := stream.Info(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("open the feed: read the state of stream %s: %w; check that the centre's server runs", StreamFeed, err)
+		return nil, fmt.Errorf("read the state of stream %s: %w; check that the centre's server runs", StreamFeed, err)
 	}
 	epoch, err := checkStream(&info.Config)
 	if err != nil {
-		return nil, fmt.Errorf("open the feed: %w", err)
+		return nil, err
 	}
 	p := &Publisher{js: js, stream: stream, log: cfg.Log, maxAge: cfg.MaxAge, last: Entry{Epoch: epoch}}
 	for _, secret := range cfg.Keys {
 		p.signers = append(p.signers, newSigner(secret))
 	}
-	if err := p.open(ctx, max(cfg.Replicas, 1), &info.State); err != nil {
-		return nil, fmt.Errorf("open the feed: %w", err)
-	}
-	return p, nil
+	return p, p.open(ctx, max(cfg.Replicas, 1), &info.State)
 }
 
 // open goes on from what both streams hold.

@@ -302,6 +302,30 @@ func TestShardsFenced(t *testing.T) {
 	c.publishShard(6)
 }
 
+// A publisher that is opened while another one writes snapshots wins.
+func TestShardsTakeover(t *testing.T) {
+	t.Parallel()
+	c := openCentre(t, t.TempDir(), "")
+	c.publish(2)
+	for range 10 {
+		old, ended := c.pub, make(chan error, 1)
+		go func() {
+			var err error
+			for err == nil {
+				err = old.PublishShard(t.Context(), gateway.Shard{ID: 5})
+				time.Sleep(time.Millisecond)
+			}
+			ended <- err
+		}()
+		time.Sleep(3 * time.Millisecond)
+		c.reopen(testPublisher())
+		c.publishShard(6)
+		if err := <-ended; !errors.Is(err, ErrFenced) {
+			t.Fatalf("stale publisher: %v", err)
+		}
+	}
+}
+
 func TestShardsLostAcknowledgement(t *testing.T) {
 	t.Parallel()
 	c := openCentre(t, t.TempDir(), "")
