@@ -37,9 +37,9 @@ const newEpoch = "stop the centre and remove the folders jetstream/$G/streams/" 
 // was lost is in the feed.
 const resolveTimeout = 5 * time.Second
 
-// takeoverAttempts is how often OpenPublisher reads both streams while another
-// publisher writes to them.
-const takeoverAttempts = 20
+// takeoverAttempts is how often OpenPublisher reads both streams while others open
+// them too.
+const takeoverAttempts = 5
 
 // timeBackLimit is how far the centre's clock may step back before that is
 // worth a line in the log.
@@ -103,8 +103,8 @@ func OpenPublisher(ctx context.Context, js jetstream.JetStream, cfg PublisherCon
 		if err == nil {
 			return p, nil
 		}
-		// One that publishes stored something between our reading and our head:
-		// who was opened last is to win.
+		// One that publishes stored a head after we had read it: who was opened
+		// last is to win.
 		if !errors.Is(err, ErrFenced) || attempt == takeoverAttempts {
 			return nil, fmt.Errorf("open the feed: %w", err)
 		}
@@ -151,9 +151,11 @@ func (p *Publisher) open(ctx context.Context, replicas int, feed *jetstream.Stre
 	if err := p.openShards(ctx, replicas, feed); err != nil {
 		return err
 	}
-	// The head also tells a publisher that is still there that we are.
-	p.shards.headDue = true
+	p.shards.headDue = false // it is what takes over
 	if err := p.storeDue(ctx); err != nil {
+		return err
+	}
+	if err := p.takeOver(ctx); err != nil {
 		return err
 	}
 	return p.limitFeed(ctx)

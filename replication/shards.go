@@ -45,8 +45,10 @@ type shardWriter struct {
 	// force; until then written holds those that have.
 	complete bool
 	written  map[gateway.ShardID]struct{}
-	// headTime is the feed's time in the last head.
-	headTime int64
+	// headTime is the feed's time in the last head, headSequence the place of the
+	// one that was read when the publisher was opened; 0 = there was none.
+	headTime     int64
+	headSequence uint64
 
 	// What has to be stored before the next entry or snapshot.
 	keyDue  *shardMessage // the entry that announced the key in force
@@ -118,6 +120,7 @@ func (p *Publisher) readHead(ctx context.Context, feed *jetstream.StreamState) e
 		return fmt.Errorf("read the head of the shards: %w; check the centre's server", err)
 	}
 	if err == nil {
+		p.shards.headSequence = msg.Sequence
 		h, err := DecodeHead(msg.Data)
 		author := p.signerOf(func(s *signer) bool { return s.id == h.Signer })
 		if err == nil && author != nil && h.Verify(author.public) && h.At.Epoch == p.last.Epoch {
@@ -188,7 +191,7 @@ func (p *Publisher) storeDue(ctx context.Context) error {
 		p.shards.keyDue = nil
 	}
 	if p.shards.headDue {
-		b, err := p.signer.signHead(&Head{At: p.position(), Schedule: p.shards.schedule, ScheduleAt: p.shards.scheduleAt, Complete: p.shards.complete})
+		b, err := p.signHead()
 		if err == nil {
 			err = p.put(ctx, &shardMessage{subject: subjectHead, data: b})
 		}
@@ -198,6 +201,31 @@ func (p *Publisher) storeDue(ctx context.Context) error {
 		p.shards.headDue, p.shards.headTime = false, p.last.Time
 	}
 	return nil
+}
+
+func (p *Publisher) signHead() ([]byte, error) {
+	return p.signer.signHead(&Head{At: p.position(), Schedule: p.shards.schedule, ScheduleAt: p.shards.scheduleAt, Complete: p.shards.complete})
+}
+
+// takeOver stores a head in place of the one that was read, whatever else was
+// stored meanwhile: from then on a publisher that is still there is refused. Only
+// another head in between is in the way (ErrFenced).
+func (p *Publisher) takeOver(ctx context.Context) error {
+	b, err := p.signHead()
+	if err != nil {
+		return fmt.Errorf("sign the head of the shards: %w", err)
+	}
+	ack, err := p.js.Publish(ctx, subjectHead, b, jetstream.WithExpectLastSequencePerSubject(p.shards.headSequence),
+		jetstream.WithExpectStream(StreamShards), jetstream.WithRetryAttempts(0))
+	var refused *jetstream.APIError
+	switch {
+	case errors.As(err, &refused) && sequenceRefused(refused):
+		err = fmt.Errorf("%w: another head was stored", ErrFenced)
+	case err == nil:
+		p.shards.sequence, p.shards.headTime = ack.Sequence, p.last.Time
+		return nil
+	}
+	return fmt.Errorf("store the head of the shards: %w; check the centre's server", err)
 }
 
 // limitFeed lets entries expire, once every shard has a snapshot, or no more.
