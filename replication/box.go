@@ -26,13 +26,14 @@ type Store interface {
 	// Keys returns the terms of the feed's keys as the last update that had any
 	// gave them, none where Position is zero. The caller does not change them.
 	Keys() []gateway.KeyTerm
-	// Apply makes an update durable together with its position, all or
-	// nothing, and returns then. It must not keep u.Changes. A Box calls it
-	// again with the same update until it returns nil. A change of a shard that
-	// is not loaded, or whose mark is of the update's epoch and has at least its
-	// number, is passed over. The first update of an empty store, if it is entry
-	// 1, makes every shard loaded, at number 0.
-	Apply(u gateway.Update) error
+	// ApplyAll makes consecutive updates durable, each together with its position
+	// all or nothing, and returns then. It must not keep their Changes. Where it
+	// returns an error, Position says which of them it has taken; a Box calls it
+	// again with the others until it returns nil. A change of a shard that is not
+	// loaded, or whose mark is of the update's epoch and has at least its number,
+	// is passed over. The first update of an empty store, if it is entry 1, makes
+	// every shard loaded, at number 0.
+	ApplyAll(updates []gateway.Update) error
 	// Marks returns what the store holds of each of the gateway.Shards shards;
 	// the caller may change the slice.
 	Marks() []gateway.ShardMark
@@ -64,8 +65,8 @@ type BoxConfig struct {
 	Keys []gateway.FeedKey
 	// Log is for what an operator acts on; nil = slog.Default().
 	Log *slog.Logger
-	// OnApplied, if not nil, is called after each Apply, and after each Load that
-	// moved the position, then without Changes. It is called on the goroutine that
+	// OnApplied, if not nil, is called for each update that ApplyAll has taken, and
+	// after each Load that moved the position, then without Changes. It is called on the goroutine that
 	// applies: the feed waits for it. It must not keep Changes.
 	OnApplied func(gateway.Update)
 

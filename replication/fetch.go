@@ -169,6 +169,9 @@ func (r *runner) fetched(ctx context.Context, m *nats.Msg) {
 		// The first of its window is no message lost on the way.
 		action, err = r.follower.Step(&e, last == 0)
 	}
+	if action != ActionApply && !r.flush(ctx) {
+		return
+	}
 	switch action {
 	case ActionLoad:
 		r.leadsNowhere(&e, err)

@@ -27,7 +27,7 @@ func (c *centre) storeAt(number uint64) *memory {
 			c.t.Fatal(action, err)
 		}
 		u := f.Update(e)
-		if err := store.Apply(u); err != nil {
+		if err := store.ApplyAll([]gateway.Update{u}); err != nil {
 			c.t.Fatal(err)
 		}
 		f.Applied(&u)

@@ -23,7 +23,9 @@ type memory struct {
 	onLoad   func(gateway.Load)
 	faults   []string
 	failing  error
+	half     bool // of several updates it takes the first half, although it fails
 	failed   int
+	largest  int // number of updates given at once
 }
 
 func newMemory() *memory {
@@ -48,13 +50,22 @@ func (s *memory) Keys() []gateway.KeyTerm {
 	return s.terms
 }
 
-func (s *memory) Apply(u gateway.Update) error {
+func (s *memory) ApplyAll(updates []gateway.Update) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failing != nil {
-		s.failed++
-		return s.failing
+	for i, u := range updates {
+		if s.failing != nil && (!s.half || len(updates) > 1 && i >= len(updates)/2) {
+			s.failed++
+			return s.failing
+		}
+		s.apply(u)
 	}
+	s.largest = max(s.largest, len(updates))
+	return nil
+}
+
+// apply needs mu.
+func (s *memory) apply(u gateway.Update) {
 	if u.To.Number != s.position.Number+1 || s.position.Epoch != 0 && u.To.Epoch != s.position.Epoch {
 		s.faults = append(s.faults, fmt.Sprintf("entry %d applied at %d", u.To.Number, s.position.Number))
 	}
@@ -87,7 +98,6 @@ func (s *memory) Apply(u gateway.Update) error {
 		s.terms = u.Keys
 	}
 	s.position = u.To
-	return nil
 }
 
 func (s *memory) Marks() []gateway.ShardMark {
@@ -170,7 +180,14 @@ func shardOf(records map[gateway.Token]gateway.Record, id gateway.ShardID) (shar
 func (s *memory) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failing = err
+	s.failing, s.half = err, false
+}
+
+// failHalf has the store fail at the second half of what it is given.
+func (s *memory) failHalf() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.half = true
 }
 
 func (s *memory) at() uint64 { return s.Position().Number }

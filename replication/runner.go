@@ -53,6 +53,7 @@ type runner struct {
 	dog       watchdog
 
 	follower Follower
+	group    group
 	live     chan *nats.Msg
 	answers  chan *nats.Msg
 	fetch    fetch
@@ -137,7 +138,12 @@ func (r *runner) loop(ctx context.Context) error {
 			if r.nc.IsClosed() {
 				return errors.New("follow the feed: the embedded server closed the connection; restart the box")
 			}
-			r.tick(r.cfg.Now())
+			if r.flush(ctx) {
+				r.tick(r.cfg.Now())
+			}
+		}
+		if r.group.full() || len(r.answers) == 0 && len(r.live) == 0 {
+			r.flush(ctx)
 		}
 	}
 }
@@ -217,9 +223,14 @@ func (r *runner) liveEntry(ctx context.Context, data []byte) {
 		return // nothing can be followed from some of the shards
 	}
 	action, err := r.follower.Step(&e, false)
-	switch action {
-	case ActionApply:
+	if action == ActionApply {
 		r.apply(ctx, &e)
+		return
+	}
+	if !r.flush(ctx) {
+		return
+	}
+	switch action {
 	case ActionRepeat:
 		r.stats.repeats.Add(1)
 	case ActionRefuse:
@@ -235,31 +246,6 @@ func (r *runner) liveEntry(ctx context.Context, data []byte) {
 			r.stats.gaps.Add(1)
 			r.ask(r.cfg.Now())
 		}
-	}
-}
-
-// apply hands the next entry to the store until that has taken it, unless its
-// checkpoint shows that a shard has to be mended first.
-func (r *runner) apply(ctx context.Context, e *Signed) {
-	if !r.prove(e) {
-		return
-	}
-	u := r.follower.Update(e)
-	if !r.insist(ctx, func() error { return r.cfg.Store.Apply(u) }, "entry", u.To.Number) {
-		return
-	}
-	if r.follower.Position().Epoch == 0 {
-		r.marks = r.cfg.Store.Marks() // the first entry has made every shard loaded
-	}
-	r.follower.Applied(&u)
-	// It named the hash of the entry we stood at.
-	r.verified = true
-	r.reportKeys(e)
-	r.stats.position.Store(&u.To)
-	r.stats.applied.Add(1)
-	r.recovered()
-	if r.cfg.OnApplied != nil {
-		r.cfg.OnApplied(u)
 	}
 }
 

@@ -62,6 +62,7 @@ func (r *runner) hand(t *testing.T, data []byte, headers ...string) {
 		m.Header.Set(headers[i], headers[i+1])
 	}
 	r.answer(t.Context(), m)
+	r.flush(t.Context()) // nothing else waits
 }
 
 func (r *runner) handEntry(t *testing.T, number, last, pending uint64) {
