@@ -1,4 +1,4 @@
-package station
+package simulator
 
 import (
 	"context"
@@ -22,11 +22,13 @@ import (
 var (
 	benchRecords = flag.Int("records", 400_000, "number of records that a feed's benchmark begins with")
 	benchChanges = flag.Int("changes", 400_000, "number of changes that a box catches up on")
+	benchRate    = flag.Int("rate", 0, "bytes a second that the link brings to the box in a feed's benchmark; 0 = as the machine can")
 )
 
 // feedBench is a centre's publisher behind a real hub, and what boxes of its read.
 type feedBench struct {
 	hub     *replication.Hub
+	link    *link
 	js      jetstream.JetStream
 	pub     *replication.Publisher
 	tokens  []gateway.Token
@@ -49,6 +51,15 @@ func openFeedBench(b *testing.B) *feedBench {
 			b.Error(err)
 		}
 	})
+	if f.link, err = openLink(f.hub.LeafAddr(), nil); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := f.link.close(); err != nil {
+			b.Error(err)
+		}
+	})
+	f.link.thin(*benchRate)
 	conn, err := f.hub.Connect()
 	if err != nil {
 		b.Fatal(err)
@@ -163,8 +174,9 @@ func (f *feedBench) follow(b *testing.B, dir string) (took time.Duration, store 
 	store = &timedStore{Store: c}
 	level := make(chan struct{})
 	target := f.pub.Last().Number
+	f.link.toBox.Store(0)
 	began := time.Now()
-	box, err := replication.OpenBox(replication.BoxConfig{Station: "bench", CentreURL: "nats-leaf://" + f.hub.LeafAddr(), Store: store,
+	box, err := replication.OpenBox(replication.BoxConfig{Station: "bench", CentreURL: "nats-leaf://" + f.link.addr(), Store: store,
 		Keys: []gateway.FeedKey{benchSecret.Public()}, Log: slog.New(slog.DiscardHandler),
 		OnApplied: func(u gateway.Update) {
 			if u.To.Number == target {
@@ -242,6 +254,17 @@ func BenchmarkBootstrap(b *testing.B) {
 		b.ReportMetric(float64(len(f.tokens))/took.Seconds(), "records/s")
 		b.ReportMetric(took.Seconds(), "s")
 		b.ReportMetric(store.spent.Seconds(), "store-s")
+		f.reportLink(b, took)
+	}
+}
+
+// reportLink reports the bytes that a box got and, of a thin link, how much longer
+// it took than they need.
+func (f *feedBench) reportLink(b *testing.B, took time.Duration) {
+	bytes := float64(f.link.toBox.Load())
+	b.ReportMetric(bytes/1e6, "MB")
+	if *benchRate > 0 {
+		b.ReportMetric(took.Seconds()/(bytes/float64(*benchRate)), "×-of-the-link")
 	}
 }
 
@@ -261,6 +284,7 @@ func BenchmarkCatchUp(b *testing.B) {
 		b.ReportMetric(took.Seconds(), "s")
 		b.ReportMetric(store.spent.Seconds(), "store-s")
 		b.ReportMetric(float64(store.calls), "groups")
+		f.reportLink(b, took)
 		b.ReportMetric(f.verify(b, from).Seconds(), "verify-s")
 	}
 }
