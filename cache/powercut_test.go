@@ -1,0 +1,213 @@
+package cache
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gateline/gateway"
+	"gateline/internal/powercut"
+)
+
+var (
+	powerCuts = flag.Int("powercuts", 0, "how often TestPowerCut cuts the power; 0 = 5, or 2 where tests are to be short")
+	powerFrom = flag.Uint64("powerseed", 0, "the seed of TestPowerCut; 0 = another one each time")
+)
+
+// promise is what a store has acknowledged and has to hold after a power cut.
+type promise struct {
+	feed powerFeed
+	// position is the least number of the position, shards the entry up to which
+	// the records of each shard have to reach.
+	position uint64
+	shards   [gateway.Shards]uint64
+	// acknowledged counts.
+	acknowledged int
+}
+
+// hear takes a whole line of the child. It reports whether the line
+// acknowledges something, and an error for what no child says in good health.
+func (p *promise) hear(line string) (acknowledges bool, err error) {
+	var what string
+	var n uint64
+	var first, last gateway.ShardID
+	var zero bool
+	what, rest, _ := strings.Cut(line, " ")
+	switch what {
+	case "started":
+		return false, nil
+	case "applied":
+		if _, err := fmt.Sscan(rest, &n); err != nil {
+			return false, err
+		}
+		p.acknowledged++
+		for p.feed.heartbeat(n) {
+			n-- // heartbeats may be lost
+		}
+		p.position = max(p.position, n)
+		for id := range p.shards {
+			p.shards[id] = max(p.shards[id], n)
+		}
+		return true, nil
+	case "loading", "loaded":
+		if _, err := fmt.Sscan(rest, &n, &first, &last, &zero); err != nil {
+			return false, err
+		}
+		loaded := what == "loaded"
+		p.load(n, first, last, loaded)
+		if zero {
+			p.load(n, 0, 0, loaded)
+		}
+		return loaded, nil
+	}
+	return false, errors.New(line)
+}
+
+// load notes that shards are being, or are, loaded as they stood after entry n;
+// which takes the position back if it was further on.
+func (p *promise) load(n uint64, first, last gateway.ShardID, loaded bool) {
+	p.position = min(p.position, n)
+	for id := first; id <= last; id++ {
+		if loaded {
+			p.shards[id] = n
+		} else {
+			p.shards[id] = min(p.shards[id], n)
+		}
+	}
+}
+
+// check compares a store that has been reopened with the promise and with what
+// the feed has at its position.
+func (p *promise) check(t *testing.T, s *Store) {
+	t.Helper()
+	position, marks := s.Position(), s.Marks()
+	n := position.Number
+	if n < p.position || n > 0 && position != at(n) {
+		t.Fatalf("reopened at %v, after entry %d was acknowledged", position, p.position)
+	}
+	for id, m := range marks {
+		if reach := max(n, m.Number); reach < p.shards[id] {
+			t.Fatalf("shard %d reaches entry %d, after %d was acknowledged", id, reach, p.shards[id])
+		}
+	}
+	m := model{}
+	for i := range universe {
+		token := tokenAt(i)
+		if r, known := p.feed.record(max(n, marks[gateway.ShardOf(token)].Number), i); known {
+			m[token] = r
+		}
+	}
+	verify(t, s, m)
+	if s.Usable() != (n >= powerComplete) {
+		t.Fatalf("usable %v at entry %d", s.Usable(), n)
+	}
+	if n > 0 && !slices.Equal(s.Keys(), p.feed.terms(n)) {
+		t.Fatalf("reopened at %d with other keys than those of that position", n)
+	}
+	if n > 0 && s.Schedule().Version != p.feed.schedule(n).Version {
+		t.Fatalf("reopened at %d with another schedule than that of that position", n)
+	}
+}
+
+// cutPower starts a child on the disk, cuts the power a while after it started
+// or, if updating is set, after it first acknowledged something, and kills it.
+func (p *promise) cutPower(t *testing.T, disk *powercut.Disk, life int, updating bool, after time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	child := childCommand(t, "power", storeOn(disk))
+	c := exec.CommandContext(ctx, child.Path)
+	c.Env = append(child.Env, fmt.Sprintf("%s=%d %d", powerSeed, p.feed.seed, life))
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	cut := make(chan error, 1)
+	var timer *time.Timer
+	var fault error // which any child has once the power is cut
+	for lines := bufio.NewReader(out); ; {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			break // a line without its end was not said
+		}
+		acknowledges, err := p.hear(strings.TrimSuffix(line, "\n"))
+		fault = errors.Join(fault, err)
+		if timer == nil && (acknowledges || !updating) {
+			timer = time.AfterFunc(after, func() { cut <- errors.Join(disk.Cut(), c.Process.Kill()) })
+		}
+	}
+	early := timer == nil || timer.Stop()
+	if !early {
+		err = <-cut
+	}
+	ended := c.Wait()
+	if early || err != nil {
+		t.Fatalf("the child ended by itself, or the power could not be cut: %v, %v, %v\n%s", ended, err, fault, stderr.String())
+	}
+}
+
+func storeOn(disk *powercut.Disk) string { return filepath.Join(disk.Dir(), "store") }
+
+// The power is cut at any moment, and the store reopens at or after what it
+// acknowledged last with exactly the records of its position and its marks, and
+// goes on from there. Some cuts come before anybody has repaired what the one
+// before left.
+func TestPowerCut(t *testing.T) {
+	if !powercut.Alone(t) {
+		return
+	}
+	seed := *powerFrom
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	disk := powercut.New(t)
+	p := &promise{feed: powerFeed{seed}}
+	cuts := *powerCuts
+	if cuts == 0 {
+		cuts = kills(5, 2)
+	}
+	for life := range cuts {
+		updating, after := r.IntN(4) > 0, time.Duration(r.IntN(400))*time.Millisecond
+		if !updating {
+			after /= 10
+		}
+		p.cutPower(t, disk, life, updating, after)
+		disk.Restart()
+		if r.IntN(3) == 0 && life+1 < cuts {
+			continue
+		}
+		s := open(t, storeOn(disk), testOptions())
+		p.check(t, s)
+		closeStore(t, s)
+	}
+	s := open(t, storeOn(disk), testOptions())
+	for range 3 {
+		n := s.Position().Number + 1
+		apply(t, s, p.feed.update(n))
+		if _, err := p.hear(fmt.Sprintln("applied", n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeStore(t, s)
+	s = open(t, storeOn(disk), testOptions())
+	p.check(t, s)
+	t.Logf("%d cuts, %d calls acknowledged, entry %d at the end", cuts, p.acknowledged, s.Position().Number)
+	closeStore(t, s) // before the disk goes
+}
