@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -20,9 +21,24 @@ import (
 )
 
 var (
-	powerCuts = flag.Int("powercuts", 0, "how often TestPowerCut cuts the power; 0 = 5, or 2 where tests are to be short")
-	powerFrom = flag.Uint64("powerseed", 0, "the seed of TestPowerCut; 0 = another one each time")
+	powerCuts = flag.Int("powercuts", 0, "how often each test of power cuts cuts the power; 0 = 5, or 2 where tests are to be short")
+	powerFrom = flag.Uint64("powerseed", 0, "the seed of the tests of power cuts; 0 = another one each time")
 )
+
+// powerTest returns how often the power is to be cut, and the seed of all that
+// is drawn, which it shows.
+func powerTest(t *testing.T) (cuts int, seed uint64) {
+	t.Helper()
+	cuts, seed = *powerCuts, *powerFrom
+	if cuts == 0 {
+		cuts = kills(5, 2)
+	}
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("seed %d", seed)
+	return cuts, seed
+}
 
 // promise is what a store has acknowledged and has to hold after a power cut.
 type promise struct {
@@ -119,13 +135,13 @@ func (p *promise) check(t *testing.T, s *Store) {
 	}
 }
 
-// cutPower starts a child on the disk, cuts the power a while after it started
+// cutPower starts a child on a store of the disk, cuts the power a while after it started
 // or, if updating is set, after it first acknowledged something, and kills it.
-func (p *promise) cutPower(t *testing.T, disk *powercut.Disk, life int, updating bool, after time.Duration) {
+func (p *promise) cutPower(t *testing.T, disk *powercut.Disk, store string, life int, updating bool, after time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	child := childCommand(t, "power", storeOn(disk))
+	child := childCommand(t, "power", store)
 	c := exec.CommandContext(ctx, child.Path)
 	c.Env = append(child.Env, fmt.Sprintf("%s=%d %d", powerSeed, p.feed.seed, life))
 	var stderr bytes.Buffer
@@ -161,8 +177,6 @@ func (p *promise) cutPower(t *testing.T, disk *powercut.Disk, life int, updating
 	}
 }
 
-func storeOn(disk *powercut.Disk) string { return filepath.Join(disk.Dir(), "store") }
-
 // The power is cut at any moment, and the store reopens at or after what it
 // acknowledged last with exactly the records of its position and its marks, and
 // goes on from there. Some cuts come before anybody has repaired what the one
@@ -171,33 +185,26 @@ func TestPowerCut(t *testing.T) {
 	if !powercut.Alone(t) {
 		return
 	}
-	seed := *powerFrom
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("seed %d", seed)
+	cuts, seed := powerTest(t)
 	r := rand.New(rand.NewPCG(seed, 0))
 	disk := powercut.New(t)
+	store := filepath.Join(disk.Dir(), "store")
 	p := &promise{feed: powerFeed{seed}}
-	cuts := *powerCuts
-	if cuts == 0 {
-		cuts = kills(5, 2)
-	}
 	for life := range cuts {
-		updating, after := r.IntN(4) > 0, time.Duration(r.IntN(400))*time.Millisecond
+		updating, after := r.IntN(4) > 0, time.Duration(r.IntN(700))*time.Millisecond
 		if !updating {
-			after /= 10
+			after /= 15
 		}
-		p.cutPower(t, disk, life, updating, after)
+		p.cutPower(t, disk, store, life, updating, after)
 		disk.Restart()
 		if r.IntN(3) == 0 && life+1 < cuts {
 			continue
 		}
-		s := open(t, storeOn(disk), testOptions())
+		s := open(t, store, testOptions())
 		p.check(t, s)
 		closeStore(t, s)
 	}
-	s := open(t, storeOn(disk), testOptions())
+	s := open(t, store, testOptions())
 	for range 3 {
 		n := s.Position().Number + 1
 		apply(t, s, p.feed.update(n))
@@ -206,8 +213,33 @@ func TestPowerCut(t *testing.T) {
 		}
 	}
 	closeStore(t, s)
-	s = open(t, storeOn(disk), testOptions())
+	s = open(t, store, testOptions())
 	p.check(t, s)
 	t.Logf("%d cuts, %d calls acknowledged, entry %d at the end", cuts, p.acknowledged, s.Position().Number)
 	closeStore(t, s) // before the disk goes
+}
+
+// A power cut at any moment of the first start leaves a directory that the next
+// start takes.
+func TestPowerCutDuringFirstStart(t *testing.T) {
+	if !powercut.Alone(t) {
+		return
+	}
+	cuts, seed := powerTest(t)
+	r := rand.New(rand.NewPCG(seed, 0))
+	disk := powercut.New(t)
+	for n := range cuts {
+		store := filepath.Join(disk.Dir(), fmt.Sprint("store", n))
+		p := &promise{feed: powerFeed{seed}}
+		for life := range 2 {
+			p.cutPower(t, disk, store, life, false, time.Duration(r.IntN(20_000))*time.Microsecond)
+			disk.Restart()
+		}
+		s := open(t, store, testOptions())
+		p.check(t, s)
+		closeStore(t, s)
+		if err := os.RemoveAll(store); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

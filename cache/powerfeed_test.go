@@ -29,9 +29,11 @@ const powerComplete = 3
 
 func (f powerFeed) heartbeat(n uint64) bool { return n > powerComplete && f.draw(n, -1, 4) == 0 }
 
-// spread says that entry n changes one token of so many.
+// spread says that entry n changes one token of so many; 0 = none.
 func (f powerFeed) spread(n uint64) int {
 	switch k := f.draw(n, -2, 16); {
+	case f.heartbeat(n):
+		return 0
 	case k == 0:
 		return 4 // nearly gateway.MaxChanges
 	case k < 6:
@@ -40,9 +42,9 @@ func (f powerFeed) spread(n uint64) int {
 	return 40
 }
 
-// change returns what entry n does to token i, if anything.
-func (f powerFeed) change(n uint64, i int) (c gateway.Change, some bool) {
-	if f.heartbeat(n) || i != 0 && f.draw(n, i, f.spread(n)) != 0 {
+// change returns what entry n, with its spread, does to token i, if anything.
+func (f powerFeed) change(n uint64, spread, i int) (c gateway.Change, some bool) {
+	if spread == 0 || i != 0 && f.draw(n, i, spread) != 0 {
 		return c, false
 	}
 	c = gateway.Change{Token: tokenAt(i), Delete: f.draw(n, i+universe, 3) == 0}
@@ -81,8 +83,9 @@ func (f powerFeed) update(n uint64) gateway.Update {
 	if n%rotateEvery == 1 {
 		u.Keys = f.terms(n)
 	}
+	spread := f.spread(n)
 	for i := range universe {
-		if c, some := f.change(n, i); some {
+		if c, some := f.change(n, spread, i); some {
 			u.Changes = append(u.Changes, c)
 		}
 	}
@@ -92,7 +95,7 @@ func (f powerFeed) update(n uint64) gateway.Update {
 // record returns the record of token i after entry n.
 func (f powerFeed) record(n uint64, i int) (r gateway.Record, known bool) {
 	for ; n > 0; n-- {
-		if c, some := f.change(n, i); some {
+		if c, some := f.change(n, f.spread(n), i); some {
 			return c.Record, !c.Delete
 		}
 	}

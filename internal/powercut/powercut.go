@@ -4,7 +4,8 @@
 // a kill proves nothing of that, because the kernel writes on.
 //
 // What a device has been sent counts as kept. A disk that loses its own cache is
-// not played, so whether caches are flushed is not proven.
+// not played, so whether caches are flushed is not proven. The device is in
+// memory, so that much happens before a cut.
 package powercut
 
 import (
@@ -13,7 +14,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -97,7 +97,7 @@ func need(t testing.TB) {
 // Disk is an ext4 file system whose power can be cut.
 type Disk struct {
 	t      testing.TB
-	image  string
+	image  *os.File // in memory
 	dir    string
 	device string // "" while it is not mounted
 }
@@ -106,24 +106,21 @@ type Disk struct {
 // Alone. The test is skipped where the kernel cannot mount it.
 func New(t testing.TB) *Disk {
 	t.Helper()
-	temp := t.TempDir()
-	d := &Disk{t: t, image: filepath.Join(temp, "image"), dir: filepath.Join(temp, "disk")}
-	err := errors.Join(os.Mkdir(d.dir, 0o700), os.WriteFile(d.image, nil, 0o600), os.Truncate(d.image, imageSize))
+	d := &Disk{t: t, dir: t.TempDir()}
+	fd, err := unix.MemfdCreate("powercut", unix.MFD_CLOEXEC)
 	if err != nil {
+		t.Fatalf("make a file in memory: %v", err)
+	}
+	d.image = os.NewFile(uintptr(fd), "powercut")
+	t.Cleanup(d.close)
+	if err := d.image.Truncate(imageSize); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("mkfs.ext4", "-q", "-F", "-N", "4096", d.image).CombinedOutput(); err != nil {
+	c := exec.Command("mkfs.ext4", "-q", "-F", "-N", "4096", "/dev/fd/3")
+	c.ExtraFiles = []*os.File{d.image}
+	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("mkfs.ext4: %v: %s", err, out)
 	}
-	t.Cleanup(func() {
-		if d.device == "" {
-			return
-		}
-		if err := d.unmount(); err != nil {
-			t.Errorf("%v; it is taken away from under what still uses it", err)
-			_ = unix.Unmount(d.dir, unix.MNT_DETACH)
-		}
-	})
 	switch err := d.mount(); {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENXIO):
 		t.Skipf("cutting the power needs an ext4 file system on a loop device: %v", err)
@@ -131,6 +128,16 @@ func New(t testing.TB) *Disk {
 		t.Fatal(err)
 	}
 	return d
+}
+
+func (d *Disk) close() {
+	if d.device != "" {
+		if err := d.unmount(); err != nil {
+			d.t.Errorf("%v; it is taken away from under what still uses it", err)
+			_ = unix.Unmount(d.dir, unix.MNT_DETACH)
+		}
+	}
+	_ = d.image.Close()
 }
 
 // Dir is where the disk is mounted.
@@ -178,11 +185,6 @@ func (d *Disk) mount() error {
 
 // attach returns a loop device with the image in it.
 func (d *Disk) attach() (*os.File, error) {
-	image, err := os.OpenFile(d.image, os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = image.Close() }()
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -197,7 +199,7 @@ func (d *Disk) attach() (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		config := unix.LoopConfig{Fd: uint32(image.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}}
+		config := unix.LoopConfig{Fd: uint32(d.image.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}}
 		err = unix.IoctlLoopConfigure(int(loop.Fd()), &config)
 		if err == nil {
 			return loop, nil
@@ -247,5 +249,5 @@ func (d *Disk) attached() bool {
 		return false
 	}
 	var image unix.Stat_t
-	return unix.Stat(d.image, &image) == nil && info.Inode == image.Ino && info.Device == image.Dev
+	return unix.Fstat(int(d.image.Fd()), &image) == nil && info.Inode == image.Ino && info.Device == image.Dev
 }
