@@ -151,6 +151,7 @@ func runPowerChild(dir string) error {
 	if err != nil {
 		return err
 	}
+	fmt.Println("opened", s.Position().Number)
 	c := &powerChild{s: s, feed: powerFeed{seed}, rand: rand.New(rand.NewPCG(seed, life))}
 	for {
 		if err := c.step(); err != nil {
