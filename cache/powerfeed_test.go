@@ -11,9 +11,7 @@ import (
 
 // powerFeed is a feed of the tokens of universe, of any length. Entry and record
 // follow from the seed and the number alone, so what a store holds at a position
-// is known without all that came before. Every entry with data changes token 0,
-// and no shard is loaded from ahead that has it: so each of them moves the
-// position on the disk.
+// is known without all that came before. Every entry with data changes token 0.
 type powerFeed struct{ seed uint64 }
 
 // draw returns a number for entry n and i, below most.
@@ -90,6 +88,20 @@ func (f powerFeed) update(n uint64) gateway.Update {
 		}
 	}
 	return u
+}
+
+// lasting returns the last of the entries first … last that moves the position
+// on the disk of a store that is about to apply them, 0 if none surely does: a
+// heartbeat does not, nor an entry whose changes are all in their shards already,
+// as after a cut amid a load that takes the position back. That of token 0 tells.
+func (f powerFeed) lasting(s *Store, first, last uint64) uint64 {
+	contained := s.Marks()[0].Number
+	for n := last; n >= first && n > contained; n-- {
+		if !f.heartbeat(n) {
+			return n
+		}
+	}
+	return 0
 }
 
 // record returns the record of token i after entry n.
@@ -181,6 +193,7 @@ func (c *powerChild) apply(n uint64, entries int) error {
 		n++
 		updates = append(updates, c.feed.update(n))
 	}
+	lasting := c.feed.lasting(c.s, updates[0].To.Number, n)
 	var err error
 	if entries == 1 {
 		err = c.s.Apply(updates[0])
@@ -188,7 +201,7 @@ func (c *powerChild) apply(n uint64, entries int) error {
 		err = c.s.ApplyAll(updates)
 	}
 	if err == nil {
-		fmt.Println("applied", n)
+		fmt.Println("applied", lasting)
 	}
 	return err
 }
