@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,7 +18,13 @@ import (
 	"gateline/internal/logtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(powerDir); dir != "" {
+		fmt.Println(powerChild(dir))
+		os.Exit(3)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func testKey() gateway.TokenKey {
 	var k gateway.TokenKey
