@@ -126,7 +126,7 @@ func (p *promise) check(t *testing.T, s *Store) {
 	position, marks := s.Position(), s.Marks()
 	n := position.Number
 	if n < p.position || n > 0 && position != at(n) {
-		t.Fatalf("reopened at %v, after entry %d was acknowledged", position, p.position)
+		t.Fatalf("reopened at entry %d, after %d was acknowledged", n, p.position)
 	}
 	for id, m := range marks {
 		if reach := max(n, m.Number); reach < p.shards[id] {
