@@ -35,8 +35,9 @@ const heartbeatInterval = time.Minute
 // Any other error is the disk's, and every later Apply returns it: the box is to
 // be started again.
 //
-// An update without data is a heartbeat: it moves the position in memory and
-// is written at most once a minute, free space permitting.
+// An update without data, or whose changes are all skipped, is a heartbeat: it
+// moves the position in memory and is written at most once a minute, free space
+// permitting.
 func (s *Store) Apply(u gateway.Update) error { return s.ApplyAll([]gateway.Update{u}) }
 
 // ApplyAll applies consecutive updates as Apply does each, in as few
