@@ -59,7 +59,6 @@ type promise struct {
 // What a child without power acknowledges is nothing: a sync that the cut meets
 // half-way may return without an error, which is the cut's doing and not a disk's.
 func (p *promise) hear(line string, powered bool) (acknowledges bool, err error) {
-	var what string
 	var n uint64
 	var first, last gateway.ShardID
 	var zero bool
@@ -152,8 +151,9 @@ func (p *promise) check(t *testing.T, s *Store) {
 	}
 }
 
-// cutPower starts a child on a store of the disk, cuts the power a while after it started
-// or, if updating is set, after it first acknowledged something, and kills it.
+// cutPower starts a child on a store of the disk, cuts the power a while after
+// it started or, if updating is set, after it first acknowledged something, and
+// kills it.
 func (p *promise) cutPower(t *testing.T, disk *powercut.Disk, store string, life int, updating bool, after time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
