@@ -1,0 +1,151 @@
+package station
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"gateline/central"
+	"gateline/central/fleet"
+	"gateline/gateway"
+	"gateline/internal/clustertest"
+	"gateline/internal/linkkey"
+	"gateline/internal/logtest"
+	"gateline/replication"
+)
+
+// ownServers are three servers of the operator's that know a centre, somebody who
+// gives commands, and some stations.
+type ownServers struct {
+	*clustertest.Cluster
+	servers *central.Servers
+	ops     []nats.Option
+	links   map[string]string // link files by station
+}
+
+func startServers(t *testing.T, stations ...string) *ownServers {
+	t.Helper()
+	authority, err := linkkey.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := func(name string) ([]nats.Option, replication.ClientKey) {
+		file, public, err := authority.Client(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		link, err := linkkey.Parse(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opts, err := link.NATSOptions()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return opts, replication.ClientKey{Name: name, Key: public}
+	}
+	auth, centre := client(linkkey.CentreClient)
+	ops, opsKey := client("ops")
+	s := &ownServers{ops: ops, links: map[string]string{}}
+	var keys []replication.StationKey
+	for _, name := range stations {
+		file, public, err := authority.Station(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.links[name] = filepath.Join(t.TempDir(), "link.pem")
+		if err := os.WriteFile(s.links[name], file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, replication.StationKey{Station: name, Key: public})
+	}
+	accounts, err := replication.AccountsConf(keys, centre, []replication.ClientKey{opsKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Cluster = clustertest.Start(t, "../../docs/examples/cluster", authority, accounts)
+	s.servers = &central.Servers{URLs: s.URLs(), Auth: auth, Replicas: len(s.Servers)}
+	return s
+}
+
+// client is one of those who give commands and look at the fleet.
+func (s *ownServers) client(t *testing.T) *central.Client {
+	t.Helper()
+	conn, err := nats.Connect(strings.Join(s.URLs(), ","), append(s.ops, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	return central.NewClient(conn)
+}
+
+// knows waits until the centre shows the station well, with a report of an entry
+// that was not published before now, and so many of its taps. Servers that choose a
+// leader do not answer, and are asked again.
+func knows(t *testing.T, c *central.Client, feed uint64, station string, taps uint64) {
+	t.Helper()
+	until(t, fmt.Sprintf("%s is known to be beyond entry %d, with %d taps", station, feed, taps), func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		s, err := c.FleetStation(ctx, station)
+		return err == nil && s.State == fleet.OK && s.Report.Position.Number > feed && answered(t, c, station, "R20") == taps
+	})
+}
+
+// Boxes that are connected to three servers report to the centre there, also after
+// the server that they were connected to has gone, and after the one that leads the
+// stream of their reports. What was tapped meanwhile is counted exactly.
+func TestBoxesReportOverServers(t *testing.T) {
+	servers := startServers(t, "xizhimen", "dongzhimen")
+	var log logtest.Buffer
+	centre, _ := startCentre(t, func(cfg *central.Config) {
+		cfg.Dir, cfg.LeafListen, cfg.Servers, cfg.Log = "", "", servers.servers, log.Logger()
+		cfg.Fleet = fleet.Limits{Entries: 1 << 20, Lag: time.Hour, Settle: time.Nanosecond}
+	})
+	ops := servers.client(t)
+	if _, err := ops.SetPolicy(t.Context(), gateway.DefaultPolicy(time.Now().Add(-time.Hour))); err != nil {
+		t.Fatal(err)
+	}
+	wires := map[string]*wire{}
+	for station, link := range servers.links {
+		wires[station] = newWire(t)
+		cfg := testConfig(t, servers.CentreURL(), wires[station])
+		cfg.Station, cfg.LinkFile = station, link
+		startBox(t, cfg, Options{ReportEvery: 25 * time.Millisecond, Log: log.Logger()})
+		wires[station].lane(t, gateway.LaneAuto)
+	}
+	taps := uint64(0)
+	tapped := func() {
+		t.Helper()
+		wires["xizhimen"].wants(t, "tunion:3104770000000000001", gateway.VerdictManual, gateway.R20)
+		taps++
+		at := centre.FeedNumber()
+		knows(t, ops, at, "xizhimen", taps)
+		knows(t, ops, at, "dongzhimen", 0)
+	}
+	tapped()
+	for _, victim := range []func() int{servers.Leaf, func() int { return servers.Leader("CENTRE", replication.StreamStatus) }} {
+		down := victim()
+		servers.Stop(down)
+		tapped()
+		servers.Restart(down)
+		for _, stream := range []string{central.StreamLedger, replication.StreamFeed, replication.StreamStatus} {
+			servers.WaitCurrent(down, "CENTRE", stream)
+		}
+		tapped()
+	}
+	if page, err := ops.Fleet(t.Context()); err != nil || len(page.Stations) != len(wires) {
+		t.Errorf("%d stations, %v", len(page.Stations), err)
+	}
+	for _, not := range []string{"passed over", "state=disagrees", "3104770"} {
+		if strings.Contains(log.String(), not) {
+			t.Errorf("the log tells of %q:\n%s", not, log.String())
+		}
+	}
+}
