@@ -39,6 +39,12 @@ type ledger struct {
 	last uint64
 }
 
+// metadataMove is in the metadata of a ledger that Move has not finished.
+const metadataMove = "gateline-move"
+
+// ErrUnfinished reports a ledger that Move has begun to write and has not finished.
+var ErrUnfinished = errors.New("a centre is being moved to these servers, or its move was broken off")
+
 // openLedger opens the stream, or creates it where there is none, on so many
 // servers.
 func openLedger(ctx context.Context, js jetstream.JetStream, replicas int) (*ledger, error) {
@@ -58,6 +64,9 @@ func openLedger(ctx context.Context, js jetstream.JetStream, replicas int) (*led
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the stream %s: %w; check that the centre's directory is writable and its disk is not full", StreamLedger, err)
+	}
+	if _, unfinished := stream.CachedInfo().Config.Metadata[metadataMove]; unfinished {
+		return nil, fmt.Errorf("open the stream %s: %w; let gateline central move come to its end, then start the centre", StreamLedger, ErrUnfinished)
 	}
 	return &ledger{js: js, stream: stream}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -49,10 +50,18 @@ type HubLink struct {
 // ErrOpenLink reports that a hub would let everybody in from other machines.
 var ErrOpenLink = errors.New("leaf nodes would come from other machines, and nobody would ask who they are")
 
+// ErrMoved reports that the streams of a directory have been moved to servers of
+// the operator's. A centre that went on with them would write another history.
+var ErrMoved = errors.New("the streams have been moved to servers of the operator's")
+
+// movedFile is the file, beside the lock, that says where they have been moved.
+const movedFile = "moved"
+
 // Hub is the centre's end: an embedded NATS server with JetStream, to which
 // boxes connect as leaf nodes. Everything acknowledged has been synced to disk.
 type Hub struct {
 	srv        *server.Server
+	dir        string
 	lock       *os.File
 	clientAddr string
 	leafAddr   string
@@ -86,6 +95,9 @@ func OpenHub(cfg HubConfig) (*Hub, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the centre's server: %w", err)
 	}
+	if err := checkMoved(cfg.Dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the centre's server: %w", err), lock.Close())
+	}
 	door := &doorkeeper{secret: secret}
 	opts.CustomClientAuthentication = door
 	srv, err := startServer(opts, &serverLog{log: cfg.Log}, func(srv *server.Server) error { return door.open(srv, cfg.Link) })
@@ -93,7 +105,7 @@ func OpenHub(cfg HubConfig) (*Hub, error) {
 		return nil, errors.Join(fmt.Errorf("open the centre's server in %s (clients %q, leaf nodes %q): %w; check that the directory can be written and the addresses are free",
 			cfg.Dir, cfg.ClientListen, cfg.LeafListen, err), lock.Close())
 	}
-	h := &Hub{srv: srv, lock: lock, door: door, secret: secret}
+	h := &Hub{srv: srv, dir: cfg.Dir, lock: lock, door: door, secret: secret}
 	if client.port != 0 {
 		h.clientAddr = net.JoinHostPort(client.shown(), strconv.Itoa(opts.Port))
 	}
@@ -211,6 +223,45 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, errors.Join(fmt.Errorf("the directory of the streams %s is in use by another process (%w); stop that one first", dir, err), f.Close())
 	}
 	return f, nil
+}
+
+// MarkMoved makes every later OpenHub of the directory fail with ErrMoved, also
+// after a power cut. to says where the streams are now.
+func (h *Hub) MarkMoved(to string) error {
+	path := filepath.Join(h.dir, movedFile)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err == nil {
+		_, err = f.WriteString(to + "\n")
+		err = errors.Join(err, f.Sync(), f.Close())
+	}
+	if err == nil {
+		err = syncDir(h.dir)
+	}
+	if err != nil {
+		return fmt.Errorf("mark the directory of the streams %s as moved: %w; check the disk", h.dir, err)
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func checkMoved(dir string) error {
+	path := filepath.Join(dir, movedFile)
+	to, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("see whether the streams have been moved: %w; check the owner of the directory", err)
+	}
+	return fmt.Errorf("%w, %s: start the centre with a configuration that names them under [nats]; what they have accepted since is not in %s, so remove the file %s only if that is nothing",
+		ErrMoved, strings.TrimSpace(string(to)), dir, path)
 }
 
 // Connect returns a client connection inside the process; the caller closes it.
