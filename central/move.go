@@ -164,11 +164,11 @@ func (m *mover) run(ctx context.Context) error {
 				return fmt.Errorf("compare the stream %s: %w", s.name, err)
 			}
 		}
-		// The last step there: from now on a centre opens it.
-		config := stages[0].config
-		delete(config.Metadata, metadataMove)
-		if _, err := m.to.UpdateStream(ctx, config); err != nil {
-			return fmt.Errorf("finish the stream %s: %w; run this again", StreamLedger, err)
+		// The ledger last: from then on a centre opens it.
+		for _, s := range slices.Backward(stages) {
+			if _, err := m.to.UpdateStream(ctx, s.config); err != nil {
+				return fmt.Errorf("finish the stream %s: %w; run this again", s.name, err)
+			}
 		}
 	}
 	m.moved.Already = done
@@ -187,10 +187,6 @@ func (m *mover) look(ctx context.Context) ([]*stage, error) {
 	if ledger.first > 1 {
 		return nil, fmt.Errorf("%w: the ledger begins at message %d; restore the directory from a backup", ErrMoveSource, ledger.first)
 	}
-	if ledger.config.Metadata == nil {
-		ledger.config.Metadata = map[string]string{}
-	}
-	ledger.config.Metadata[metadataMove] = "unfinished"
 	stages := []*stage{ledger}
 	m.moved.Ledger = ledger.last
 	if !m.cfg.NewEpoch {
@@ -331,8 +327,7 @@ func (m *mover) sameLedger(ctx context.Context, ledger *stage) (bool, error) {
 
 // create makes the stream of a stage on the servers.
 func (m *mover) create(ctx context.Context, s *stage) (jetstream.Stream, error) {
-	s.config.Replicas = m.cfg.Servers.Replicas
-	stream, err := m.to.CreateStream(ctx, s.config)
+	stream, err := m.to.CreateStream(ctx, s.unfinished())
 	if err != nil {
 		return nil, fmt.Errorf("create the stream %s on the servers: %w; see that all of them run and have room on their disks", s.name, err)
 	}

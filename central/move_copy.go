@@ -62,7 +62,7 @@ func (m *mover) stageOf(ctx context.Context, name string) (*stage, error) {
 	}
 	info := stream.CachedInfo()
 	s := &stage{name: name, from: stream, config: info.Config, first: info.State.FirstSeq, last: info.State.LastSeq, count: info.State.Msgs}
-	s.config.Metadata = ownMetadata(s.config.Metadata)
+	s.config.Replicas, s.config.Metadata = m.cfg.Servers.Replicas, ownMetadata(s.config.Metadata)
 	s.dense = s.config.MaxMsgsPerSubject == 1
 	if !s.dense && s.count > 0 && s.count != s.last-s.first+1 {
 		return nil, fmt.Errorf("%w: messages of the stream %s are missing between %d and %d; see what gateline inspect feed says, restore the directory from a backup", ErrMoveSource, name, s.first, s.last)
@@ -72,9 +72,22 @@ func (m *mover) stageOf(ctx context.Context, name string) (*stage, error) {
 
 // ownMetadata is what the server has not added by itself.
 func ownMetadata(all map[string]string) map[string]string {
-	own := maps.Clone(all)
+	own := map[string]string{}
+	maps.Copy(own, all)
 	maps.DeleteFunc(own, func(key, _ string) bool { return strings.HasPrefix(key, "_nats.") })
 	return own
+}
+
+// unfinished is the stream as it is until all is there. Boxes that are connected
+// already cannot read it: half a feed looks to them like one that went back.
+func (s *stage) unfinished() jetstream.StreamConfig {
+	c := s.config
+	c.AllowDirect, c.RePublish = false, nil
+	if s.name == StreamLedger {
+		c.Metadata = maps.Clone(c.Metadata)
+		c.Metadata[metadataMove] = "unfinished"
+	}
+	return c
 }
 
 // storage is how so many servers keep the reports (replication.OpenStatus).

@@ -195,6 +195,10 @@ func TestMoveBrokenOff(t *testing.T) {
 		if _, err := Open(m.new); !errors.Is(err, ErrUnfinished) {
 			t.Errorf("a centre on half a ledger: %v", err)
 		}
+		feed, err := m.js.Stream(t.Context(), replication.StreamFeed)
+		if phase != "copy LEDGER" && (err != nil || feed.CachedInfo().Config.AllowDirect || feed.CachedInfo().Config.RePublish != nil) {
+			t.Errorf("boxes can read half a feed, or %v", err)
+		}
 	}
 	c := start(t, m.old)
 	if _, err := c.Bind(t.Context(), account(9), "between"); err != nil {

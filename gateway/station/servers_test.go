@@ -27,6 +27,8 @@ type ownServers struct {
 	servers *central.Servers
 	ops     []nats.Option
 	links   map[string]string // link files by station
+	// oneMachine lets the same stations in at a centre with a server of its own.
+	oneMachine *replication.HubLink
 }
 
 func startServers(t *testing.T, stations ...string) *ownServers {
@@ -69,6 +71,15 @@ func startServers(t *testing.T, stations ...string) *ownServers {
 	if err != nil {
 		t.Fatal(err)
 	}
+	file, err := authority.Centre()
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := linkkey.Parse(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.oneMachine = &replication.HubLink{TLS: link.Server(), Stations: keys}
 	s.Cluster = clustertest.Start(t, "../../docs/examples/cluster", authority, accounts)
 	s.servers = &central.Servers{URLs: s.URLs(), Auth: auth, Replicas: len(s.Servers)}
 	return s
@@ -148,4 +159,51 @@ func TestBoxesReportOverServers(t *testing.T) {
 			t.Errorf("the log tells of %q:\n%s", not, log.String())
 		}
 	}
+}
+
+// leafAddress is where boxes reach a server.
+func (s *ownServers) leafAddress(i int) string {
+	return strings.TrimPrefix(strings.Split(s.CentreURL(), ",")[i], "nats-leaf://")
+}
+
+// A box that has followed a centre on one machine follows it to three servers: it
+// keeps its place in the same feed and loads nothing anew, also where it is connected
+// to the servers before the feed is there.
+func TestBoxFollowsMove(t *testing.T) {
+	servers := startServers(t, "xizhimen")
+	dir := filepath.Join(t.TempDir(), "central")
+	road := newRoad(t)
+	var log logtest.Buffer
+	cfg := testConfig(t, road.url(), newWire(t))
+	cfg.LinkFile = servers.links["xizhimen"]
+	b := startBox(t, cfg, Options{Log: log.Logger(), ReportEvery: 25 * time.Millisecond})
+	if !t.Run("on one machine", func(t *testing.T) {
+		c, ops := startCentre(t, func(cfg *central.Config) { cfg.Dir, cfg.Link = dir, servers.oneMachine })
+		road.lead(c.LeafAddr())
+		b.reaches(done(t)(ops.SetPolicy(t.Context(), gateway.DefaultPolicy(time.Now().Add(-time.Hour)))))
+		wantState(t, ops, "xizhimen", fleet.OK)
+	}) {
+		return
+	}
+	at := b.Position()
+	road.lead(servers.leafAddress(0))
+	connected := false
+	_, err := central.Move(t.Context(), central.MoveConfig{Dir: dir, Servers: servers.servers, Progress: func(phase string, _, _ uint64) {
+		if phase == "copy "+replication.StreamFeed && !connected {
+			until(t, "the box is connected to the servers", b.feed.Connected)
+			connected = true
+		}
+	}})
+	if err != nil || !connected {
+		t.Fatal(err, connected)
+	}
+	_, ops := startCentre(t, func(cfg *central.Config) { cfg.Dir, cfg.LeafListen, cfg.Servers = "", "", servers.servers })
+	b.reaches(done(t)(ops.Bind(t.Context(), "tunion:3104770000000000002", "bob")))
+	if now := b.Position(); now.Epoch != at.Epoch {
+		t.Errorf("epoch %x, before %x", now.Epoch, at.Epoch)
+	}
+	if s := b.feed.Stats(); s.Reloads != 0 || s.Refused != 0 || s.Loading {
+		t.Errorf("it was disturbed: %+v; log:\n%s", s, log.String())
+	}
+	wantState(t, ops, "xizhimen", fleet.OK)
 }
