@@ -160,7 +160,7 @@ func (c FileConfig) Config() (Config, error) {
 	token, tokenErr := keyfile.ReadTokenKey(c.TokenKeyFile)
 	feed, feedErr := keyfile.ReadFeedSecrets(c.FeedKeyFile)
 	link, linkErr := c.link()
-	servers, serversErr := c.servers()
+	servers, serversErr := c.ReadServers()
 	if err := errors.Join(tokenErr, feedErr, linkErr, serversErr); err != nil {
 		return Config{}, err
 	}

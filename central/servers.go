@@ -164,8 +164,9 @@ func ownOnly(t tomlconf.Table, c *FileConfig, keys ...string) {
 	}
 }
 
-// servers reads by what the centre is known to the servers of the operator's.
-func (c FileConfig) servers() (*Servers, error) {
+// ReadServers reads by what the centre is known to the servers of the operator's; it
+// returns nil where the file names none.
+func (c FileConfig) ReadServers() (*Servers, error) {
 	if len(c.Servers) == 0 {
 		return nil, nil
 	}

@@ -36,11 +36,7 @@ func newCentral(env environment) *cobra.Command {
 			"that listener on a closed network. SIGHUP makes it read the list of stations again.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			defaults := central.DefaultFileConfig()
-			defaults.TokenKeyFile = env.tokenKeyFile(defaults.TokenKeyFile)
-			defaults.FeedKeyFile = env.feedKeyFile(defaults.FeedKeyFile)
-			defaults.LinkFile = env.linkFile(defaults.LinkFile)
-			file, err := central.LoadConfig(config, defaults)
+			file, err := loadCentral(env, config)
 			if err != nil {
 				return err
 			}
@@ -54,7 +50,17 @@ func newCentral(env environment) *cobra.Command {
 	}
 	c.Flags().StringVar(&config, "config", defaultCentralConfig, "configuration file")
 	c.Flags().BoolVar(&acceptClock, "accept-clock", false, "the clock is right though the last entry is more than 30 days old")
+	c.AddCommand(newCentralMove(env))
 	return c
+}
+
+// loadCentral reads the configuration of a centre.
+func loadCentral(env environment, path string) (central.FileConfig, error) {
+	defaults := central.DefaultFileConfig()
+	defaults.TokenKeyFile = env.tokenKeyFile(defaults.TokenKeyFile)
+	defaults.FeedKeyFile = env.feedKeyFile(defaults.FeedKeyFile)
+	defaults.LinkFile = env.linkFile(defaults.LinkFile)
+	return central.LoadConfig(path, defaults)
 }
 
 // runCentral runs the centre that file describes until ctx is done.
