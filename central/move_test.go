@@ -89,8 +89,8 @@ func (m *moving) works(epoch bool) {
 	}
 }
 
-// expire takes the first entries from the old centre's feed.
-func (m *moving) expire(n uint64) {
+// atHome lets fn work on the old centre's streams.
+func (m *moving) atHome(fn func(jetstream.JetStream)) {
 	m.t.Helper()
 	hub, err := replication.OpenHub(replication.HubConfig{Dir: streamsDir(m.old.Dir)})
 	if err != nil {
@@ -106,18 +106,26 @@ func (m *moving) expire(n uint64) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	stream, err := js.Stream(m.t.Context(), replication.StreamFeed)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	config := stream.CachedInfo().Config
-	config.MaxMsgs = int64(stream.CachedInfo().State.Msgs - n)
-	for range 2 {
-		if _, err := js.UpdateStream(m.t.Context(), config); err != nil {
+	fn(js)
+}
+
+// expire takes the first entries from the old centre's feed.
+func (m *moving) expire(n uint64) {
+	m.t.Helper()
+	m.atHome(func(js jetstream.JetStream) {
+		stream, err := js.Stream(m.t.Context(), replication.StreamFeed)
+		if err != nil {
 			m.t.Fatal(err)
 		}
-		config.MaxMsgs = -1
-	}
+		config := stream.CachedInfo().Config
+		config.MaxMsgs = int64(stream.CachedInfo().State.Msgs - n)
+		for range 2 {
+			if _, err := js.UpdateStream(m.t.Context(), config); err != nil {
+				m.t.Fatal(err)
+			}
+			config.MaxMsgs = -1
+		}
+	})
 }
 
 // removeMark lets a centre start in a directory that has been moved.
@@ -325,5 +333,75 @@ func TestMoveRefuses(t *testing.T) {
 	}
 	if n := len(start(t, m.old).held()); n != 2 {
 		t.Errorf("what was not moved has %d records", n)
+	}
+}
+
+// What is on the servers is compared with what is in the directory, and that with
+// itself.
+func TestMoveCompares(t *testing.T) {
+	m := startMoving(t, 3)
+	publish := func(js jetstream.JetStream, subject string, data []byte) {
+		if _, err := js.Publish(t.Context(), subject, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// tampered moves, and lets somebody work on the servers when a phase begins.
+	tampered := func(at, stream string, tamper func()) {
+		t.Helper()
+		cfg, done := m.config(), false
+		cfg.Progress = func(phase string, _, _ uint64) {
+			if phase == at && !done {
+				done = true
+				tamper()
+			}
+		}
+		if _, err := Move(t.Context(), cfg); !errors.Is(err, errMoveDiffers) || !strings.Contains(err.Error(), "compare the stream "+stream) {
+			t.Errorf("%s changed at %q: %v", stream, at, err)
+		}
+		if _, err := Open(m.new); !errors.Is(err, ErrUnfinished) {
+			t.Errorf("a centre on what was changed: %v", err)
+		}
+	}
+	tampered("copy SHARDS", replication.StreamFeed, func() {
+		stream, err := m.js.Stream(t.Context(), replication.StreamFeed)
+		if err == nil {
+			err = m.js.DeleteStream(t.Context(), replication.StreamFeed)
+		}
+		if err == nil {
+			_, err = m.js.CreateStream(t.Context(), stream.CachedInfo().Config)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range stream.CachedInfo().State.LastSeq {
+			publish(m.js, replication.SubjectFeed, []byte("else"))
+		}
+	})
+	tampered("copy SHARDS", StreamLedger, func() { publish(m.js, SubjectLedger, []byte("else")) })
+	if err := m.js.DeleteStream(t.Context(), StreamLedger); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Move(t.Context(), m.config()); !errors.Is(err, ErrTarget) {
+		t.Errorf("the mark is gone: %v", err)
+	}
+	for _, name := range moveStreams()[1:] {
+		if err := m.js.DeleteStream(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// An entry that does not follow the one before.
+	m.atHome(func(js jetstream.JetStream) {
+		stream, err := js.Stream(t.Context(), replication.StreamFeed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last, err := stream.GetMsg(t.Context(), stream.CachedInfo().State.LastSeq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		publish(js, replication.SubjectFeed, last.Data)
+	})
+	if _, err := Move(t.Context(), m.config()); !errors.Is(err, ErrMoveSource) || !strings.Contains(err.Error(), "stored as number") {
+		t.Errorf("an entry at a place that is not its own: %v", err)
 	}
 }

@@ -84,13 +84,13 @@ func TestServersNeedAKey(t *testing.T) {
 	}
 	c := DefaultFileConfig()
 	c.Servers, c.LinkFile = []string{"tls://a:4222"}, filepath.Join(t.TempDir(), "link.pem")
-	if _, err := c.servers(); err == nil || !strings.Contains(err.Error(), "link-key") {
+	if _, err := c.ReadServers(); err == nil || !strings.Contains(err.Error(), "link-key") {
 		t.Errorf("no file: %v", err)
 	}
 	if err := os.WriteFile(c.LinkFile, file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.servers(); err == nil || !strings.Contains(err.Error(), "gateline link-key client") {
+	if _, err := c.ReadServers(); err == nil || !strings.Contains(err.Error(), "gateline link-key client") {
 		t.Errorf("a server's file: %v", err)
 	}
 }

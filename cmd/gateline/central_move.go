@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -38,6 +40,9 @@ func newCentralMove(env environment) *cobra.Command {
 			if servers == nil {
 				return fmt.Errorf("%s names no servers to move to; give the configuration that the centre is to have there, with [nats]", config)
 			}
+			if err := checkCentreDir(from, os.Geteuid()); err != nil {
+				return err
+			}
 			bar := newBar(cmd.ErrOrStderr(), true)
 			moved, err := central.Move(cmd.Context(), central.MoveConfig{
 				Dir: from, Servers: servers, NewEpoch: newEpoch, Log: newLog(cmd.ErrOrStderr()),
@@ -60,6 +65,19 @@ func newCentralMove(env environment) *cobra.Command {
 	f.StringVar(&from, "from", central.DefaultFileConfig().Dir, "directory of the centre that is moved")
 	f.BoolVar(&newEpoch, "new-epoch", false, "move the ledger alone: the feed is written anew, and boxes load all shards again")
 	return c
+}
+
+// checkCentreDir refuses the directory of another user, to whom what root's server
+// writes there would be a fault.
+func checkCentreDir(dir string, uid int) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("directory of the centre: %w; give the one that its configuration named as dir with --from", err)
+	}
+	if st, known := info.Sys().(*syscall.Stat_t); known && uid == 0 && st.Uid != 0 {
+		return fmt.Errorf("directory of the centre: %s belongs to user %d and is not opened as root, whose files that user could not write; run this as that user, as docs/OPERATIONS.md shows", dir, st.Uid)
+	}
+	return nil
 }
 
 func printMoved(out io.Writer, m central.Moved, to *central.Servers, from string) {

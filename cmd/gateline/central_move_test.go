@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -37,6 +38,7 @@ func TestCentralMove(t *testing.T) {
 
 	gateline(t, environment{}, nil, "central", "move", "--config", old, "--from", dir).want(t, 1, "", "names no servers to move to")
 	move().want(t, 1, "", "stop it first")
+	gateline(t, environment{}, nil, "central", "move", "--config", config, "--from", "/nonexistent").want(t, 1, "", "with --from")
 	s.stop()
 	r := move()
 	r.want(t, 0, "moved and compared: "+cluster.URLs()[0], "Next: start the centre")
@@ -54,4 +56,20 @@ func TestCentralMove(t *testing.T) {
 	centre.until(`msg="centre is up"`)
 	gateline(t, environment{}, nil, "ops", "stats", "--server", strings.Join(cluster.URLs(), ","), "--link", filepath.Join(link, "client-ops.pem")).want(t, 0, "credentials  1 bound", "")
 	gateline(t, environment{}, nil, "central", "move", "x").want(t, 2, "", "unknown command")
+}
+
+// Root would leave files in the directory that the service's user cannot write.
+func TestCentralMoveNotAsRoot(t *testing.T) {
+	dir := t.TempDir()
+	if os.Geteuid() == 0 {
+		if err := os.Chown(dir, 1, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := checkCentreDir(dir, 0); err == nil || !strings.Contains(err.Error(), "not opened as root") {
+		t.Errorf("as root: %v", err)
+	}
+	if err := checkCentreDir(dir, 1); err != nil {
+		t.Errorf("as its user: %v", err)
+	}
 }
