@@ -48,7 +48,7 @@ var ErrUnfinished = errors.New("a centre is being moved to these servers, or its
 // openLedger opens the stream, or creates it where there is none, on so many
 // servers.
 func openLedger(ctx context.Context, js jetstream.JetStream, replicas int) (*ledger, error) {
-	stream, err := js.Stream(ctx, StreamLedger)
+	stream, err := lookFor(ctx, js, StreamLedger)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		stream, err = js.CreateStream(ctx, jetstream.StreamConfig{
 			Name:        StreamLedger,

@@ -254,7 +254,7 @@ func (m *mover) claim(ctx context.Context, stages []*stage) (done bool, err erro
 	var there []string
 	ledger := stages[0]
 	for _, name := range moveStreams() {
-		stream, err := m.to.Stream(ctx, name)
+		stream, err := lookFor(ctx, m.to, name)
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNotFound):
 			continue
@@ -287,7 +287,7 @@ func (m *mover) claim(ctx context.Context, stages []*stage) (done bool, err erro
 // written them.
 func (m *mover) sweep(ctx context.Context, stages []*stage) error {
 	gone := []string{replication.StreamShards, replication.StreamStatus}
-	feed, err := m.to.Stream(ctx, replication.StreamFeed)
+	feed, err := lookFor(ctx, m.to, replication.StreamFeed)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 	case err != nil:
