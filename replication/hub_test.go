@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -139,5 +140,34 @@ func TestOnLoopback(t *testing.T) {
 		if got := OnLoopback(address); got != want {
 			t.Errorf("%s: %v", address, got)
 		}
+	}
+}
+
+// A directory whose streams have been moved is opened no more, until somebody takes the
+// mark away.
+func TestHubMoved(t *testing.T) {
+	dir := t.TempDir()
+	open := func() (*Hub, error) { return OpenHub(HubConfig{Dir: dir, Log: slog.New(slog.DiscardHandler)}) }
+	h, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(h.MarkMoved("tls://a:4222"), h.Close()); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, movedFile)
+	for range 2 { // the refusal leaves no lock behind
+		if _, err := open(); !errors.Is(err, ErrMoved) || !strings.Contains(err.Error(), "tls://a:4222") || !strings.Contains(err.Error(), path) {
+			t.Errorf("moved: %v", err)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if h, err = open(); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
 	}
 }
