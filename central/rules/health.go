@@ -1,0 +1,76 @@
+package rules
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"gateline/gateway"
+)
+
+// Report is a person's status as the health source knows it. Revision orders
+// the reports of one person: an older one is ignored whenever it comes
+// (IMP-12), and a higher one may lower the day or take the test away (IMP-13).
+// Somebody without a binding can have a status, so that the next binding
+// answers at once.
+type Report struct {
+	Person   Person
+	Revision uint64
+	Class    gateway.Class
+	// Anchor is the day from which the test counts, or Result the instant of
+	// the result from which that day follows (IMP-16). Neither: no test on
+	// record.
+	Anchor gateway.Day
+	Result time.Time
+	// Minute of the anchor day at which the sample was taken, where windows are
+	// counted in hours; only with Anchor.
+	Minute uint16
+	// HoldThrough is the last day on which a pending result keeps the status
+	// valid (IMP-15); 0 = none.
+	HoldThrough gateway.Day
+}
+
+// Format hides the report, whatever the verb: it is a health status.
+func (Report) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "report:hidden") }
+
+// MarshalText hides the report from JSON and structured logs.
+func (Report) MarshalText() ([]byte, error) { return []byte("report:hidden"), nil }
+
+func (Report) function() Function { return FunctionReport }
+
+func (c Report) decide(d *draft) (Answer, *Refusal) {
+	record, refusal := c.record(d.rules)
+	if refusal != nil {
+		return Answer{}, refusal
+	}
+	h := d.holder(c.Person)
+	switch {
+	case c.Revision < h.Revision, c.Revision == h.Revision && record == h.Record:
+		return already(), nil
+	case c.Revision == h.Revision:
+		return Answer{}, malformed("revision: another report of this person has it; a correction needs a higher one")
+	}
+	h.Record, h.Revision = record, c.Revision
+	d.events = append(d.events, Reported{Person: c.Person, Record: record, Revision: c.Revision})
+	return done(), nil
+}
+
+func (c Report) record(r *Rules) (gateway.Record, *Refusal) {
+	record := gateway.Record{Class: c.Class, Anchor: c.Anchor, HoldThrough: c.HoldThrough, AnchorMinute: c.Minute}
+	switch {
+	case c.Person == (Person{}):
+		return record, malformed("person: missing; say whose status it is")
+	case c.Revision == 0:
+		return record, malformed("revision: missing; reports of a person count up from 1")
+	case !c.Result.IsZero() && (c.Anchor != 0 || c.Minute != 0):
+		return record, malformed("result: given beside an anchor day; give one of both")
+	case !c.Result.IsZero():
+		if record.Anchor = r.AnchorDay(c.Result); record.Anchor <= 0 {
+			return record, malformed("result: no rule says how its day is counted; give the anchor day")
+		}
+	}
+	if !record.Valid() {
+		return record, malformed("status: a field is out of its range; correct it")
+	}
+	return record, nil
+}
