@@ -149,6 +149,7 @@ func (d *draft) accept(want, have Binding, bound bool) (result Result, again boo
 	same := want
 	same.Listing.Run = have.Listing.Run
 	if same == have {
+		d.close(want.Token) // an earlier claim of the list for another person
 		return ResultAlready, want.Listing.Run > have.Listing.Run, nil
 	}
 	if want.Listing.Run == 0 && want.Listing.List == have.Listing.List {

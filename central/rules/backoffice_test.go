@@ -92,6 +92,16 @@ func TestBackOffice(t *testing.T) {
 			}
 		}
 	})
+	t.Run("BO-02 a list that corrects itself takes its claim back", func(t *testing.T) {
+		w := newWorld(t)
+		w.does(ChannelBackOffice, list(0, Row{Card: elderly(1), Person: ann}))
+		w.does(ChannelBackOffice, list(0, Row{Card: elderly(1), Person: bob}))
+		w.does(ChannelBackOffice, list(0, Row{Card: elderly(1), Person: ann}))
+		w.bound(elderly(1), ann)
+		if w.state.Stats().Cases != 0 {
+			t.Error("the claim is still there")
+		}
+	})
 	t.Run("BO-03 students, each with a guardian's authorisation", func(t *testing.T) {
 		w := newWorld(t)
 		end := day(t, "2022-07-15")
@@ -122,6 +132,25 @@ func TestBackOffice(t *testing.T) {
 		if w.box[physical(1).Token] != (gateway.Record{Anchor: 19150}) || w.box[elderly(1).Token] != (gateway.Record{Anchor: 19150, Flags: gateway.FlagConcession}) {
 			t.Error("the ordinary card has an entitlement, or the concession card has none")
 		}
+	})
+	t.Run("GATE-10 the lamp is for cards of the back office", func(t *testing.T) {
+		w := newWorld(t)
+		w.does(ChannelBackOffice, list(1, Row{Card: elderly(1), Person: ann}))
+		w.does(ChannelBackOffice, Students{List: 2, Rows: []Row{{Card: card(KindStudent, 1), Person: bob, Guardian: eve}}})
+		w.now = at(t, "2022-05-25 12:00:00")
+		w.does(ChannelApp, upgrade(elderly(2), cat)) // by oneself: the fare right is not proven
+		for c, lamp := range map[Card]bool{elderly(1): true, card(KindStudent, 1): true, elderly(2): false} {
+			if got := w.box[c.Token].Flags&gateway.FlagConcession != 0; got != lamp {
+				t.Errorf("kind %d: lamp %v", c.Kind, got)
+			}
+		}
+	})
+	t.Run("IMP-20 a list cut short ends nobody", func(t *testing.T) {
+		w := newWorld(t)
+		w.does(ChannelBackOffice, list(1, Row{Card: elderly(1), Person: ann}, Row{Card: elderly(2), Person: bob}, Row{Card: elderly(3), Person: cat}))
+		w.does(ChannelBackOffice, list(2, Row{Card: elderly(1), Person: ann}))
+		w.refuses(CodeMalformed, ChannelBackOffice, EndOfList{List: 1, Run: 2, Most: 1})
+		w.bound(elderly(3), cat)
 	})
 	t.Run("IMP-29 expiry, death, merge and split", func(t *testing.T) {
 		w := newWorld(t)

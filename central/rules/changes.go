@@ -37,8 +37,7 @@ func Changes(view View, e Event, changes []gateway.Change) []gateway.Change {
 	case Reported:
 		return appendAll(changes, view.Holder(e.Person).Bindings, e.Record)
 	case Merged:
-		changes = appendAll(changes, view.Holder(e.From).Bindings, e.Record)
-		return appendAll(changes, view.Holder(e.Into).Bindings, e.Record)
+		return appendAll(changes, view.Holder(e.From).Bindings, view.Holder(e.Into).Record)
 	}
 	return changes
 }

@@ -35,7 +35,7 @@ func TestChannels(t *testing.T) {
 		newWorld(t).does(ChannelApp, upgrade(card(KindOutOfTown, 1), ann))
 	})
 	t.Run("CH-02 the mini-program", func(t *testing.T) {
-		may(t, ChannelMini, FunctionUpgrade, FunctionHelp, FunctionTopUp, FunctionNewCard)
+		may(t, ChannelMini, FunctionUpgrade, FunctionHelp, FunctionTopUp)
 		newWorld(t).refuses(CodeAppOnly, ChannelMini, upgrade(card(KindOutOfTown, 1), ann))
 	})
 	t.Run("CH-03 the metro's mini-program", func(t *testing.T) {

@@ -29,7 +29,7 @@ func publicDates() dates {
 
 // DefaultRules returns the state of the public notice of 2022-05-31 with what
 // was public before it (QTA-05) and is known of the weeks after it. Ranges of
-// numbers and codes of issuers are invented, except that those of Beijing begin
+// numbers and codes of issuers are invented, but that a T-Union number begins
 // with 310: an operator replaces them by the issuers' own lists.
 func DefaultRules() *Rules {
 	d := publicDates()
@@ -108,7 +108,7 @@ func cardKinds() []Kind {
 	self := func(code KindCode, name, zh string, medium Medium, ranges ...string) Kind {
 		return Kind{Code: code, Name: name, ZH: zh, Medium: medium, Ranges: ranges, Upgrade: BySelf}
 	}
-	outOfTown := self(KindOutOfTown, "out-of-town", "外地交通联合卡", MediumPhysical, "tunion:")
+	outOfTown := self(KindOutOfTown, "out-of-town", "外地交通联合卡", MediumPhysical, "tunion:310")
 	outOfTown.Channels = []Channel{ChannelApp} // UPG-08
 	eCNY := self(KindECNYWearable, "ecny-wearable", "数字人民币可穿戴设备", MediumNFC, "tunion:31047749")
 	eCNY.Upgrade = ByNobody // KIND-08
@@ -170,7 +170,7 @@ func defaultChannels(d dates) Terms[Matrix] {
 	first := Matrix{
 		ChannelApp: {FunctionUpgrade, FunctionHelp, FunctionUnbind, FunctionRideCode, FunctionGuardian, FunctionLookUp, FunctionTopUp,
 			FunctionNewCard},
-		ChannelMini:         {FunctionUpgrade, FunctionHelp, FunctionTopUp, FunctionNewCard},
+		ChannelMini:         {FunctionUpgrade, FunctionHelp, FunctionTopUp},
 		ChannelMetro:        {FunctionUpgrade, FunctionHelp},
 		ChannelMachine:      {FunctionLookUp, FunctionTopUp},
 		ChannelWindow:       {FunctionLookUp, FunctionTopUp, FunctionNewCard},

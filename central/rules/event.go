@@ -46,13 +46,9 @@ type Reported struct {
 	Revision uint64
 }
 
-// Merged makes one person of two: everything of From belongs to Into, and From
-// is forgotten. Record and Revision are those of the one person.
-type Merged struct {
-	From, Into Person
-	Record     gateway.Record
-	Revision   uint64
-}
+// Merged makes one person of two: everything of From but the status belongs to
+// Into, and From is forgotten.
+type Merged struct{ From, Into Person }
 
 // Forgotten erases a person who has no binding left, and every mention of that
 // person (PRV-04).

@@ -22,9 +22,17 @@ func (c Issue) decide(d *draft) (Answer, *Refusal) {
 	if !c.Identified || c.Person == (Person{}) {
 		return Answer{}, refuse(CodeFirstTopUp)
 	}
+	if c.Consent != 0 {
+		if refusal := d.agreed(c.Identified, c.Consent); refusal != nil {
+			return Answer{}, refusal
+		}
+	}
 	kind, known := d.kind(c.Kind)
-	if !known || kind.Upgrade != BySelf || kind.Medium == MediumRide {
+	switch {
+	case !known || kind.Upgrade == ByNobody || kind.Medium == MediumRide:
 		return Answer{}, refuse(CodeUnsupported)
+	case kind.Upgrade != BySelf:
+		return done(), nil // its list links it (BO-01, BO-03)
 	}
 	if owner, owned := d.owner(c.Card); owned {
 		return c.known(d, owner)

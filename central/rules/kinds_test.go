@@ -74,7 +74,7 @@ func TestKinds(t *testing.T) {
 	})
 	t.Run("KIND-07 cards of other cities", func(t *testing.T) {
 		w := newWorld(t)
-		if kind := w.data.KindOf(numbered(t, "tunion:3105"), w.now); kind != KindOutOfTown {
+		if kind := w.data.KindOf(numbered(t, "tunion:3101"), w.now); kind != KindOutOfTown {
 			t.Errorf("kind %d", kind)
 		}
 		w.does(ChannelApp, upgrade(card(KindOutOfTown, 1), ann))
@@ -85,8 +85,10 @@ func TestKinds(t *testing.T) {
 		if kind := w.data.KindOf(gateway.Credential{}, w.now); kind != 0 {
 			t.Errorf("an unreadable credential has kind %d", kind)
 		}
-		if kind := w.data.KindOf(numbered(t, "ride:9999"), w.now); kind != 0 {
-			t.Errorf("a code of an unknown issuer has kind %d", kind)
+		for _, prefix := range []string{"ride:9999", "tunion:62"} {
+			if kind := w.data.KindOf(numbered(t, prefix), w.now); kind != 0 {
+				t.Errorf("%s: a number of an unknown issuer has kind %d", prefix, kind)
+			}
 		}
 	})
 	t.Run("KIND-09 ride codes are a medium of their own", func(t *testing.T) {
@@ -96,6 +98,18 @@ func TestKinds(t *testing.T) {
 		w.does(ChannelApp, Authorise{Account: code, Person: ann, Identified: true, Consent: 1})
 		if b := w.bound(code, ann); b.Medium != MediumRide {
 			t.Errorf("medium %s", b.Medium)
+		}
+	})
+}
+
+func TestNumbers(t *testing.T) {
+	t.Run("NUM-04 no check digit", func(t *testing.T) {
+		data, now := DefaultRules(), at(t, "2022-06-10 12:00:00")
+		for last := range 10 {
+			c, err := gateway.ParsePrinted("3104 7700 1234 5678 90" + string(rune('0'+last)))
+			if err != nil || data.KindOf(c, now) != KindInteroperable {
+				t.Errorf("with the last digit %d: %v", last, err)
+			}
 		}
 	})
 }

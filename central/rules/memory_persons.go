@@ -35,7 +35,7 @@ func (m *Memory) dropCase(t gateway.Token) {
 	}
 }
 
-// merged gives everything of one person to another. It is the only event that
+// merged gives everything of one person but the status to another. It is the only event that
 // looks through all lists for mentions, with Forgotten: both are rare.
 func (m *Memory) merged(e Merged) error {
 	if e.From == e.Into || e.Into == (Person{}) || e.From == (Person{}) {
@@ -45,7 +45,6 @@ func (m *Memory) merged(e Merged) error {
 		return tooMany()
 	}
 	from, into := m.person(e.From), m.person(e.Into)
-	m.persons[into].record, m.persons[into].revision = e.Record, e.Revision
 	for m.persons[from].first != none {
 		slot := m.persons[from].first
 		m.unlink(slot)

@@ -7,11 +7,10 @@ import (
 )
 
 // Merge makes one person of two pseudonyms, where an identity was corrected
-// (IMP-29). Nothing is unbound, even above a quota. The report with the higher
-// revision counts, Into's where both are equal; the next report settles it.
-//
-// From is forgotten and no name for Into: a wrong identity number may be the
-// right one of somebody else.
+// (IMP-29). Nothing is unbound, even above a quota. From is forgotten, its
+// status too, and it is no other name for Into: a wrong identity number may be
+// the right one of somebody else, whose status and reports those are. Where
+// Into has no report yet, riders go to the manual lane until there is one.
 type Merge struct{ From, Into Person }
 
 func (Merge) function() Function { return FunctionPersons }
@@ -27,11 +26,7 @@ func (c Merge) decide(d *draft) (Answer, *Refusal) {
 	if from.empty() {
 		return already(), nil
 	}
-	e := Merged{From: c.From, Into: c.Into, Record: into.Record, Revision: into.Revision}
-	if from.Revision > into.Revision {
-		e.Record, e.Revision = from.Record, from.Revision
-	}
-	d.events = append(d.events, e)
+	d.events = append(d.events, Merged(c))
 	return done(), nil
 }
 

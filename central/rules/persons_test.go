@@ -14,16 +14,17 @@ func TestPersons(t *testing.T) {
 		w.does(ChannelApp, help(physical(3), cat, ann))
 		w.does(ChannelApp, help(card(KindMunicipal, 4), eve, bob))
 		w.does(ChannelPoint, issue(physical(5), ann)) // waits
-		w.does(ChannelHealthSource, Report{Person: ann, Revision: 9, Anchor: 19140})
-		w.does(ChannelHealthSource, Report{Person: bob, Revision: 3, Class: gateway.ClassRed})
+		w.does(ChannelHealthSource, Report{Person: ann, Revision: 9, Class: gateway.ClassRed})
+		w.does(ChannelHealthSource, Report{Person: bob, Revision: 3, Anchor: 19140})
 		w.does(ChannelOps, Merge{From: ann, Into: bob})
 		w.bound(physical(1), bob)
 		w.bound(physical(2), bob)
 		for _, c := range []Card{physical(1), physical(2)} {
 			if w.box[c.Token] != (gateway.Record{Anchor: 19140}) {
-				t.Error("the status is not that of the higher revision")
+				t.Error("the status is not that of the person who stays")
 			}
 		}
+		w.does(ChannelHealthSource, Report{Person: bob, Revision: 4, Anchor: 19141}) // the other's revisions do not count
 		if h := w.state.Holder(bob); h.Helped != 2 || h.HelpedEver != 2 || len(h.Cases) != 1 {
 			t.Errorf("helped %d of %d, %d cases", h.Helped, h.HelpedEver, len(h.Cases))
 		}

@@ -11,7 +11,7 @@ import (
 
 const (
 	// KeptRequests is the number of outcomes that are kept; the oldest is
-	// forgotten first. Each takes some 100 bytes.
+	// forgotten first. Each takes some 150 bytes.
 	KeptRequests = 1 << 18
 	// MaxRequestID is the length of the longest request id in bytes.
 	MaxRequestID = 64

@@ -51,6 +51,11 @@ func TestTopUp(t *testing.T) {
 		}
 		w.changesNothing(ChannelPoint, issue(physical(1), ann))
 		w.refuses(CodeOtherOwner, ChannelPoint, issue(physical(1), bob))
+		w.changesNothing(ChannelPoint, issue(elderly(1), ann)) // the list links it
+		w.refuses(CodeUnsupported, ChannelPoint, issue(card(KindECNYWearable, 1), ann))
+		unread := issue(physical(2), bob)
+		unread.Consent = 9
+		w.refuses(CodeConsent, ChannelPoint, unread)
 	})
 	t.Run("TOP-05 a new card waits where one of its medium is bound", func(t *testing.T) {
 		w := newWorld(t)
