@@ -34,6 +34,19 @@ func TestBackOffice(t *testing.T) {
 		w.refuses(CodeMalformed, ChannelBackOffice, Concessions{Rows: rows})
 		w.refuses(CodeMalformed, ChannelBackOffice, list(1))
 	})
+	t.Run("BO-01 what comes between two deliveries is not behind", func(t *testing.T) {
+		w := newWorld(t)
+		today := Row{Card: elderly(1), Person: ann, ValidTo: gateway.DayOf(w.now)} // its last day
+		w.does(ChannelBackOffice, list(2, today, Row{Card: elderly(2), Person: bob}))
+		w.changesNothing(ChannelBackOffice, list(1, Row{Card: elderly(2), Person: bob})) // late, from before
+		w.apply(Seen{Run: 1, Tokens: []gateway.Token{elderly(2).Token}})
+		today.ValidTo++
+		w.does(ChannelBackOffice, list(0, today))
+		w.changesNothing(ChannelBackOffice, EndOfList{List: 1, Run: 2})
+		if w.bound(elderly(1), ann).Listing.ValidTo != today.ValidTo {
+			t.Error("the new last day is lost")
+		}
+	})
 	t.Run("BO-01 a long list ends in parts", func(t *testing.T) {
 		w := newWorld(t)
 		var rows []Row
@@ -77,6 +90,9 @@ func TestBackOffice(t *testing.T) {
 			}
 			w.changesNothing(ChannelBackOffice, list(1, Row{Card: elderly(1), Person: bob}))
 			w.bound(elderly(1), ann) // it works until somebody decides
+			if own := w.does(ChannelApp, Own{bob}); len(own.Bindings) != 0 {
+				t.Error("a claim is shown to the person it is made for")
+			}
 			w.refuses(CodeChannel, ChannelApp, Resolve{Token: elderly(1).Token, Grant: grant})
 			w.does(ChannelOps, Resolve{Token: elderly(1).Token, Grant: grant})
 			if grant {
@@ -116,6 +132,7 @@ func TestBackOffice(t *testing.T) {
 			t.Errorf("source %s, slot %v", b.Source, b.Slot)
 		}
 		w.refuses(CodeNotBound, ChannelApp, WithdrawStudent{Token: student(3).Token, Guardian: bob})
+		w.refuses(CodeNotBound, ChannelApp, WithdrawStudent{Token: student(3).Token})
 		w.does(ChannelApp, WithdrawStudent{Token: student(3).Token, Guardian: eve})
 		w.unbound(student(3))
 		w.now = at(t, "2022-07-15 23:59:59")

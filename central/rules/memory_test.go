@@ -137,3 +137,16 @@ func BenchmarkMemory(b *testing.B) {
 		b.StartTimer()
 	}
 }
+
+// TestSlotsAreUsedAgain binds and deletes without end in bounded memory.
+func TestSlotsAreUsedAgain(t *testing.T) {
+	w := newWorld(t)
+	for i := range 50 {
+		p := someone(string(rune('a' + i)))
+		w.does(ChannelApp, upgrade(physical(i), p))
+		w.does(ChannelOps, Delete{p})
+	}
+	if len(w.state.bindings) != 1 || len(w.state.persons) != 1 {
+		t.Errorf("%d slots of bindings, %d of persons", len(w.state.bindings), len(w.state.persons))
+	}
+}

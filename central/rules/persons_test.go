@@ -46,6 +46,15 @@ func TestPersons(t *testing.T) {
 			t.Error("it still counts")
 		}
 	})
+	t.Run("IMP-29 a guardian's corrected pseudonym still withdraws", func(t *testing.T) {
+		w := newWorld(t)
+		student := card(KindStudent, 1)
+		w.does(ChannelBackOffice, Students{List: 2, Rows: []Row{{Card: student, Person: cat, Guardian: ann}}})
+		w.does(ChannelApp, upgrade(physical(1), ann))
+		w.does(ChannelOps, Merge{From: ann, Into: bob})
+		w.does(ChannelApp, WithdrawStudent{Token: student.Token, Guardian: bob})
+		w.unbound(student)
+	})
 	t.Run("IMP-29 one pseudonym becomes two persons", func(t *testing.T) {
 		w := newWorld(t)
 		w.does(ChannelHealthSource, Report{Person: ann, Revision: 1, Class: gateway.ClassRed})
@@ -59,6 +68,16 @@ func TestPersons(t *testing.T) {
 			t.Error("the status went along, or was lost")
 		}
 		w.does(ChannelApp, upgrade(physical(2), bob))
+		// What waited is let in, and a helper's own card has not been helped with.
+		w.does(ChannelPoint, issue(physical(3), ann))
+		w.refuses(CodePhysicalFull, ChannelOps, Resolve{Token: physical(3).Token, Grant: true})
+		w.does(ChannelOps, Split{From: ann, Into: cat, Tokens: []gateway.Token{physical(1).Token}})
+		w.bound(physical(3), ann)
+		w.does(ChannelApp, help(physical(4), eve, cat))
+		w.does(ChannelOps, Split{From: eve, Into: cat, Tokens: []gateway.Token{physical(4).Token}})
+		if b := w.bound(physical(4), cat); b.Helper != (Person{}) || w.state.Holder(cat).Helped != 0 {
+			t.Error("it still counts")
+		}
 	})
 	t.Run("PRV-04 a deleted person leaves nothing", func(t *testing.T) {
 		w := newWorld(t)

@@ -57,13 +57,13 @@ func TestSameRequestAgain(t *testing.T) {
 func TestKeptRequestsAreBounded(t *testing.T) {
 	w := newWorld(t)
 	w.state.keep = 3
-	for _, id := range []string{"a", "b", "c", "d"} {
+	for _, id := range []string{"a", "b", "c", "d", "e"} {
 		send(w, id, upgrade(physical(1), ann))
 	}
 	if len(w.state.settled) != 3 || len(w.state.order) != 3 {
 		t.Errorf("%d kept", len(w.state.settled))
 	}
-	for id, kept := range map[string]bool{"a": false, "b": true, "c": true, "d": true} {
+	for id, kept := range map[string]bool{"a": false, "b": false, "c": true, "d": true, "e": true} {
 		if _, ok := w.state.Settled(Request{ID: id, Channel: ChannelApp}.key()); ok != kept {
 			t.Errorf("%s is kept: %v", id, ok)
 		}
