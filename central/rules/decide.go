@@ -19,7 +19,7 @@ func Decide(view View, r *Rules, q Request, now time.Time) ([]Event, Answer, *Re
 		}
 	}
 	events, answer, refusal := decideNow(view, r, q, now)
-	if !keep || refusal != nil && refusal.Code == CodeMalformed {
+	if !keep || refusal.ofForm() {
 		return events, answer, refusal
 	}
 	settled.Outcome = answer.Outcome

@@ -59,7 +59,8 @@
 // seconds. What is kept is a hash of channel and id, a hash of the command, the
 // code and four sums; not the rows of a list, which say the same if they are
 // sent again under another id. An id that comes back with another command is
-// refused (E100). Requests that only read are never kept.
+// refused (E100). What only reads is never kept, and neither is a refusal of
+// form (E100) or channel (E116).
 //
 // # Data
 //

@@ -69,6 +69,10 @@ func (d *draft) move(b Binding, into *Holder) {
 	}
 	d.holder(b.Person).remove(b.Token)
 	b.Person = into.Person
+	if b.Helper == b.Person { // an own card, after all (UPG-06)
+		b.Helper = Person{}
+		into.Helped--
+	}
 	into.Bindings = append(into.Bindings, b)
 	d.bindings[b.Token] = &b
 	d.events = append(d.events, Moved{Token: b.Token, To: into.Person})
@@ -86,7 +90,7 @@ func (c Delete) decide(d *draft) (Answer, *Refusal) {
 		return Answer{}, malformed("person: missing; say who is to be deleted")
 	}
 	answer := d.endPerson(c.Person)
-	d.events = append(d.events, Forgotten{c.Person})
+	d.events = append(d.events, Forgotten(c))
 	answer.Result = ResultDone
 	return answer, nil
 }

@@ -51,6 +51,12 @@ func (r *Refusal) Error() string {
 	return text
 }
 
+// ofForm reports a refusal that says nothing of the state: it is not kept, so
+// that a channel that may do nothing cannot push out what others have settled.
+func (r *Refusal) ofForm() bool {
+	return r != nil && (r.Code == CodeMalformed || r.Code == CodeChannel)
+}
+
 func refuse(code Code) *Refusal {
 	zh, en := code.Texts()
 	return &Refusal{Code: code, ZH: zh, EN: en}

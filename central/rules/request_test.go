@@ -52,6 +52,9 @@ func TestSameRequestAgain(t *testing.T) {
 	if n, _, refusal := send(w, "r10", upgrade(physical(3), Person{})); n != 0 || refusal.Code != CodeMalformed {
 		t.Errorf("a malformed request left %d events, %v", n, refusal)
 	}
+	if n, _, refusal := send(w, "r11", Expire{}); n != 0 || refusal.Code != CodeChannel {
+		t.Errorf("a channel that is not entitled left %d events, %v", n, refusal)
+	}
 }
 
 func TestKeptRequestsAreBounded(t *testing.T) {

@@ -89,15 +89,11 @@ func TestZeroRulesEntitleNobody(t *testing.T) {
 // FuzzDecodeRules: what is accepted is valid, encodes, and encodes the same
 // after another round.
 func FuzzDecodeRules(f *testing.F) {
-	b, err := EncodeRules(DefaultRules())
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b)
 	f.Add([]byte(`{"quotas":[{"from":"2022-05-17T00:00:00+08:00","value":{"physical":1,"nfc":1,"total":2,"helper":5,"helper_mode":"active"}}],` +
 		`"kinds":[{"from":"2022-05-17T00:00:00+08:00","value":[{"code":1,"name":"a","zh":"甲","medium":"nfc","ranges":["chip:0A"],"upgrade":"self"}]}],` +
 		`"channels":[{"from":"2022-05-17T00:00:00+08:00","value":{"app":["upgrade"]}}],"consents":[{"from":"2022-05-17T00:00:00Z","value":[1]}],` +
 		`"day_rules":[{"from":"2022-05-17T00:00:00.5+08:00","value":2}]}`))
+	f.Add([]byte(`{"quotas":[{"from":"2022-05-17T00:00:00Z","value":{"physical":-1}},{"from":"2022-05-16T00:00:00Z"}],"top_up_from":"2022-06-01T00:00:00+08:00"}`))
 	f.Add([]byte(`{}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := DecodeRules(b)

@@ -2,8 +2,7 @@ package rules
 
 import "gateline/gateway"
 
-// Upgrade binds a card or a phone's card to its holder (UPG-01). A person's
-// helper, and a helper's own cards, are Help.
+// Upgrade binds a card or a phone's card to its holder (UPG-01).
 type Upgrade struct {
 	Card
 	Person     Person
