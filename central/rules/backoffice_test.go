@@ -8,7 +8,7 @@ import (
 
 func list(run uint32, rows ...Row) Concessions { return Concessions{List: 1, Run: run, Rows: rows} }
 
-func TestBackOffice(t *testing.T) {
+func TestLists(t *testing.T) {
 	t.Run("BO-01 lists, full and incremental", func(t *testing.T) {
 		w := newWorld(t)
 		rows := []Row{{Card: elderly(1), Person: ann, ValidTo: day(t, "2023-01-01")}, {Card: elderly(2), Person: bob}, {Card: elderly(3), Person: cat}}
@@ -62,6 +62,9 @@ func TestBackOffice(t *testing.T) {
 			t.Errorf("%+v, then %+v", first, second)
 		}
 	})
+}
+
+func TestEarlierUpgrades(t *testing.T) {
 	t.Run("BO-02 the same person's own upgrade is kept and marked", func(t *testing.T) {
 		w := newWorld(t)
 		w.now = at(t, "2022-05-25 12:00:00")
@@ -118,6 +121,9 @@ func TestBackOffice(t *testing.T) {
 			t.Error("the claim is still there")
 		}
 	})
+}
+
+func TestStudents(t *testing.T) {
 	t.Run("BO-03 students, each with a guardian's authorisation", func(t *testing.T) {
 		w := newWorld(t)
 		end := day(t, "2022-07-15")
@@ -141,6 +147,9 @@ func TestBackOffice(t *testing.T) {
 		w.does(ChannelBackOffice, Expire{})
 		w.unbound(student(1))
 	})
+}
+
+func TestConcessionRights(t *testing.T) {
 	t.Run("BO-04 the status is the person's, the right to a fare the card's", func(t *testing.T) {
 		w := newWorld(t)
 		w.does(ChannelBackOffice, list(1, Row{Card: elderly(1), Person: ann}))
@@ -162,6 +171,9 @@ func TestBackOffice(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestEndsOfLists(t *testing.T) {
 	t.Run("IMP-20 a list cut short ends nobody", func(t *testing.T) {
 		w := newWorld(t)
 		w.does(ChannelBackOffice, list(1, Row{Card: elderly(1), Person: ann}, Row{Card: elderly(2), Person: bob}, Row{Card: elderly(3), Person: cat}))

@@ -69,6 +69,9 @@ func TestChannels(t *testing.T) {
 		may(t, ChannelHealthSource, FunctionReport)
 		may(t, ChannelOps, FunctionResolve, FunctionPersons, FunctionStatistics)
 	})
+}
+
+func TestChannelRules(t *testing.T) {
 	t.Run("CH-R1 one code and one text for every channel", func(t *testing.T) {
 		w := newWorld(t)
 		w.does(ChannelApp, upgrade(physical(1), ann))

@@ -65,6 +65,9 @@ func TestHealth(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestOneEntry(t *testing.T) {
 	t.Run("IMP-27 one event reaches all credentials of a person", func(t *testing.T) {
 		w := newWorld(t)
 		w.does(ChannelApp, upgrade(physical(1), ann))

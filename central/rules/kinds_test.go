@@ -41,6 +41,9 @@ func TestKinds(t *testing.T) {
 		w.refuses(CodeNFCFull, ChannelApp, upgrade(phone(1), ann))
 		w.does(ChannelApp, upgrade(physical(1), ann))
 	})
+}
+
+func TestBackOfficeKinds(t *testing.T) {
 	t.Run("KIND-04 concession kinds are not upgraded by their holders", func(t *testing.T) {
 		w := newWorld(t)
 		w.does(ChannelBackOffice, Concessions{List: 1, Rows: []Row{{Card: elderly(1), Person: ann}}})
@@ -72,6 +75,9 @@ func TestKinds(t *testing.T) {
 		w.refuses(CodeConsent, ChannelApp, named)
 		w.unbound(c)
 	})
+}
+
+func TestOtherKinds(t *testing.T) {
 	t.Run("KIND-07 cards of other cities", func(t *testing.T) {
 		w := newWorld(t)
 		if kind := w.data.KindOf(numbered(t, "tunion:3101"), w.now); kind != KindOutOfTown {

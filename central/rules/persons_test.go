@@ -6,7 +6,7 @@ import (
 	"gateline/gateway"
 )
 
-func TestPersons(t *testing.T) {
+func TestMerge(t *testing.T) {
 	t.Run("IMP-29 two pseudonyms become one person", func(t *testing.T) {
 		w := newWorld(t)
 		w.does(ChannelApp, upgrade(physical(1), ann))
@@ -55,6 +55,9 @@ func TestPersons(t *testing.T) {
 		w.does(ChannelApp, WithdrawStudent{Token: student.Token, Guardian: bob})
 		w.unbound(student)
 	})
+}
+
+func TestSplit(t *testing.T) {
 	t.Run("IMP-29 one pseudonym becomes two persons", func(t *testing.T) {
 		w := newWorld(t)
 		w.does(ChannelHealthSource, Report{Person: ann, Revision: 1, Class: gateway.ClassRed})
@@ -79,6 +82,9 @@ func TestPersons(t *testing.T) {
 			t.Error("it still counts")
 		}
 	})
+}
+
+func TestDelete(t *testing.T) {
 	t.Run("PRV-04 a deleted person leaves nothing", func(t *testing.T) {
 		w := newWorld(t)
 		student := card(KindStudent, 1)

@@ -32,6 +32,9 @@ func TestQuota(t *testing.T) {
 			w.unbound(physical(i))
 		}
 	})
+}
+
+func TestQuotaData(t *testing.T) {
 	t.Run("QTA-05 quotas are data with an instant", func(t *testing.T) {
 		w := newWorld(t)
 		w.now = at(t, "2022-05-30 23:59:59") // one or the other
@@ -57,6 +60,9 @@ func TestQuota(t *testing.T) {
 		w.does(ChannelApp, upgrade(physical(1), ann))
 		w.does(ChannelApp, upgrade(phone(1), ann))
 	})
+}
+
+func TestAtomic(t *testing.T) {
 	t.Run("QTA-07 a thousand channels at once, one binding", func(t *testing.T) {
 		const seed = 20220531
 		random := rand.New(rand.NewPCG(seed, 0))

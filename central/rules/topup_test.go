@@ -31,6 +31,9 @@ func TestTopUp(t *testing.T) {
 	t.Run("TOP-03 a card without upgrade may be returned", func(t *testing.T) {
 		newWorld(t).changesNothing(ChannelHall, Return{physical(1).Token})
 	})
+}
+
+func TestNewCards(t *testing.T) {
 	t.Run("TOP-04 a new card's first top-up needs an identity", func(t *testing.T) {
 		w := newWorld(t)
 		nobody := issue(physical(1), ann)
@@ -95,6 +98,9 @@ func TestTopUp(t *testing.T) {
 		w.bound(phone(1), ann)
 		w.bound(physical(2), ann)
 	})
+}
+
+func TestTopUpExempt(t *testing.T) {
 	t.Run("TOP-06 exempt kinds", func(t *testing.T) {
 		w := newWorld(t)
 		for _, kind := range []KindCode{KindElderly, KindCivilAffairs, KindDisabled, KindStudent} {

@@ -54,6 +54,9 @@ func TestUnbind(t *testing.T) {
 		w.does(ChannelBackOffice, Return{elderly(1).Token})
 		w.unbound(elderly(1))
 	})
+}
+
+func TestReturnAndReplace(t *testing.T) {
 	t.Run("UNB-05 a returned card frees the quota", func(t *testing.T) {
 		w := newWorld(t)
 		w.does(ChannelApp, help(physical(1), ann, bob))

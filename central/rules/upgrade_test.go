@@ -61,6 +61,9 @@ func TestUpgrade(t *testing.T) {
 			})
 		}
 	})
+}
+
+func TestUpgradeLimits(t *testing.T) {
 	t.Run("UPG-08 cards of other cities through the app", func(t *testing.T) {
 		w := newWorld(t)
 		c := card(KindOutOfTown, 1)
