@@ -23,7 +23,7 @@ type Concessions struct {
 	List uint8
 	// Run numbers the full deliveries of the list, from 1; 0 = an incremental
 	// one, in which a missing card means nothing. A full one is closed by
-	// EndOfList.
+	// EndOfList; no incremental one comes between its parts.
 	Run  uint32
 	Rows []Row
 }
@@ -81,7 +81,7 @@ func (d *draft) list(rows []Row, terms listTerms) (Answer, *Refusal) {
 	answer := already()
 	var seen []gateway.Token
 	for i, row := range rows {
-		result, again, refusal := d.row(row, terms)
+		result, refusal := d.row(row, terms)
 		switch {
 		case refusal != nil:
 			answer.Rejected++
@@ -92,7 +92,7 @@ func (d *draft) list(rows []Row, terms listTerms) (Answer, *Refusal) {
 		case result == ResultDone:
 			answer.Bound++
 		}
-		if again && terms.run != 0 {
+		if d.names(row.Token, terms) {
 			seen = append(seen, row.Token)
 		}
 	}
@@ -105,31 +105,43 @@ func (d *draft) list(rows []Row, terms listTerms) (Answer, *Refusal) {
 	return answer, nil
 }
 
-// row takes one card of a list. again tells that the list has it already, so
-// that a full delivery has to note it.
-func (d *draft) row(row Row, terms listTerms) (result Result, again bool, refusal *Refusal) {
+// names reports whether a full delivery has to note that it names a card of its
+// list. So has a row that is rejected or goes before a human: the card is not
+// missing, and what is bound keeps working.
+func (d *draft) names(t gateway.Token, terms listTerms) bool {
+	b, bound := d.binding(t)
+	if !bound || b.Listing.List != terms.list || b.Listing.Run >= terms.run {
+		return false
+	}
+	b.Listing.Run = terms.run
+	d.replace(b)
+	return true
+}
+
+// row takes one card of a list.
+func (d *draft) row(row Row, terms listTerms) (Result, *Refusal) {
 	kind, known := d.kind(row.Kind)
 	if !known {
-		return "", false, refuse(CodeUnsupported)
+		return "", refuse(CodeUnsupported)
 	}
 	if row.Person == (Person{}) || row.ValidTo < 0 {
-		return "", false, refuse(CodeMalformed)
+		return "", refuse(CodeMalformed)
 	}
 	if refusal := terms.may(kind, row); refusal != nil {
-		return "", false, refusal
+		return "", refusal
 	}
 	want := Binding{Card: row.Card, Person: row.Person, Medium: kind.Medium, Source: terms.source, Lamp: kind.Lamp, Since: d.now.Unix(),
 		Listing: Listing{List: terms.list, Run: terms.run, ValidTo: row.ValidTo, Guardian: row.Guardian}}
 	if gateway.DayOf(d.now) > row.ValidTo && row.ValidTo != 0 {
-		return "", false, refuse(CodeUnsupported) // it would end the same day
+		return "", refuse(CodeUnsupported) // it would end the same day
 	}
 	have, bound := d.binding(row.Token)
 	if bound && have.Person != row.Person {
 		if _, waits := d.caseOf(row.Token); !waits && len(d.holder(row.Person).Cases) >= maxCases {
-			return "", false, refuse(CodeTooMany)
+			return "", refuse(CodeTooMany)
 		}
 		d.wait(Case{Reason: CaseOwner, Want: want})
-		return ResultConflict, false, nil
+		return ResultConflict, nil
 	}
 	return d.accept(want, have, bound)
 }
@@ -137,24 +149,24 @@ func (d *draft) row(row Row, terms listTerms) (result Result, again bool, refusa
 // accept makes a binding of the back office where nobody else has the card: a
 // new one, or the marking of the one that is there, whose time and consent stay
 // (BO-02).
-func (d *draft) accept(want, have Binding, bound bool) (result Result, again bool, refusal *Refusal) {
+func (d *draft) accept(want, have Binding, bound bool) (Result, *Refusal) {
 	if !bound {
 		if len(d.holder(want.Person).Bindings) >= MaxPerPerson {
-			return "", false, refuse(CodeTooMany)
+			return "", refuse(CodeTooMany)
 		}
 		d.bind(want)
-		return ResultDone, false, nil
+		return ResultDone, nil
 	}
 	want.Since, want.Consent = have.Since, have.Consent
 	same := want
 	same.Listing.Run = have.Listing.Run
 	if same == have {
 		d.close(want.Token) // an earlier claim of the list for another person
-		return ResultAlready, want.Listing.Run > have.Listing.Run, nil
+		return ResultAlready, nil
 	}
 	if want.Listing.Run == 0 && want.Listing.List == have.Listing.List {
 		want.Listing.Run = have.Listing.Run
 	}
 	d.mark(have, want)
-	return ResultDone, false, nil
+	return ResultDone, nil
 }

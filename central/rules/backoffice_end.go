@@ -128,7 +128,7 @@ func (c Resolve) decide(d *draft) (Answer, *Refusal) {
 		d.end(have)
 		bound = false
 	}
-	if _, _, refusal := d.accept(want, have, bound); refusal != nil {
+	if _, refusal := d.accept(want, have, bound); refusal != nil {
 		return Answer{}, refusal
 	}
 	return done(), nil

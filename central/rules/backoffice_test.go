@@ -47,6 +47,22 @@ func TestLists(t *testing.T) {
 			t.Error("the new last day is lost")
 		}
 	})
+	t.Run("BO-01 a card that is named in a row that cannot be taken is not missing", func(t *testing.T) {
+		w := newWorld(t)
+		student := card(KindStudent, 1)
+		w.does(ChannelBackOffice, list(1, Row{Card: elderly(1), Person: ann}))
+		w.does(ChannelBackOffice, Students{List: 2, Run: 1, Rows: []Row{{Card: student, Person: ann, Guardian: eve}}})
+		conflict := list(2, Row{Card: elderly(1), Person: bob}, Row{Card: elderly(1), Person: bob})
+		w.does(ChannelBackOffice, conflict)
+		w.does(ChannelBackOffice, Students{List: 2, Run: 2, Rows: []Row{{Card: student, Person: ann}}})
+		w.changesNothing(ChannelBackOffice, conflict)
+		w.changesNothing(ChannelBackOffice, list(0, conflict.Rows...))
+		for id := range uint8(2) {
+			w.changesNothing(ChannelBackOffice, EndOfList{List: id + 1, Run: 2})
+		}
+		w.bound(elderly(1), ann)
+		w.bound(student, ann)
+	})
 	t.Run("BO-01 a long list ends in parts", func(t *testing.T) {
 		w := newWorld(t)
 		var rows []Row

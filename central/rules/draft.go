@@ -103,16 +103,24 @@ func (d *draft) loosen(b Binding) {
 func (d *draft) mark(old, marked Binding) {
 	d.close(old.Token)
 	d.loosen(old)
-	h := d.holder(old.Person)
-	i := slices.IndexFunc(h.Bindings, func(b Binding) bool { return b.Token == old.Token })
-	h.Bindings[i] = marked
-	d.bindings[old.Token] = &marked
+	d.replace(marked)
 	d.events = append(d.events, Marked{marked})
+}
+
+// replace puts a binding in the place of the one of its token.
+func (d *draft) replace(b Binding) {
+	h := d.holder(b.Person)
+	i := slices.IndexFunc(h.Bindings, func(o Binding) bool { return o.Token == b.Token })
+	h.Bindings[i] = b
+	d.bindings[b.Token] = &b
 }
 
 // wait opens a case, unless the same one is open.
 func (d *draft) wait(c Case) {
 	if open, ok := d.caseOf(c.Want.Token); ok {
+		if c.Want.Listing.List == open.Want.Listing.List {
+			c.Want.Listing.Run = max(c.Want.Listing.Run, open.Want.Listing.Run)
+		}
 		same := c
 		same.Want.Since = open.Want.Since
 		if same == open {
