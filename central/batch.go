@@ -44,7 +44,7 @@ func (b *batch) addChanges(e *event, changes []gateway.Change) {
 		b.place[c.Token] = len(b.changes)
 		b.changes = append(b.changes, c)
 	}
-	if e.kind == eventSchedule {
+	if e.schedule != nil {
 		b.schedule = e.schedule
 	}
 }
@@ -52,7 +52,7 @@ func (b *batch) addChanges(e *event, changes []gateway.Change) {
 // round is what is decided together: the commands taken from the queue at once
 // and the batches they led to.
 type round struct {
-	reg     *registry
+	state   *state
 	batches []*batch
 	taken   []taken
 	changes int // in all batches, before later ones replace earlier ones
@@ -61,10 +61,9 @@ type round struct {
 
 // taken is a command with what was decided about it.
 type taken struct {
-	item    item
-	refusal *Refusal
-	events  int
-	batch   *batch // the last batch when it was decided; nil = none yet
+	item     item
+	decision decision
+	batch    *batch // the last batch when it was decided; nil = none yet
 }
 
 // Bounds of a round, so that no command waits for more than some tens of
@@ -79,16 +78,16 @@ func (r *round) full() bool {
 	return len(r.taken) >= maxRoundCommands || r.changes >= maxRoundChanges || len(r.batches) > 1
 }
 
-// add applies the events of one command to the state and puts them into
-// batches. An error means that state and events do not fit, which the rules
+// add applies what was decided about one command to the state and puts its events
+// into batches. An error means that state and events do not fit, which the rules
 // exclude: the state can then no longer be trusted.
-func (r *round) add(it item, events []event, refusal *Refusal) error {
-	for i := range events {
-		if err := r.addEvent(&events[i]); err != nil {
+func (r *round) add(it item, d decision) error {
+	for i := range d.events {
+		if err := r.addEvent(&d.events[i]); err != nil {
 			return fmt.Errorf("apply a decided event: %w; start the centre again, its state is rebuilt from the ledger", err)
 		}
 	}
-	t := taken{item: it, refusal: refusal, events: len(events)}
+	t := taken{item: it, decision: d}
 	if n := len(r.batches); n > 0 {
 		t.batch = r.batches[n-1]
 	}
@@ -97,7 +96,7 @@ func (r *round) add(it item, events []event, refusal *Refusal) error {
 }
 
 func (r *round) addEvent(e *event) error {
-	changes, err := r.reg.apply(e, r.buffer[:0])
+	changes, err := r.state.apply(e, r.buffer[:0])
 	if err != nil {
 		return err
 	}

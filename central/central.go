@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"gateline/central/fleet"
+	"gateline/central/rules"
 	"gateline/gateway"
 	"gateline/internal/httpserve"
 	"gateline/replication"
@@ -40,6 +41,8 @@ type Config struct {
 	// FeedKeys are the secrets with which the feed is signed, at least one: the
 	// one in force, and the next ones, to which a command can change.
 	FeedKeys []gateway.FeedSecret
+	// Rules are what may be upgraded by whom; nil = rules.DefaultRules.
+	Rules *rules.Rules
 	// Log receives one line per event an operator acts on; nil = none.
 	Log *slog.Logger
 	// Now is the centre's clock; nil = time.Now.
@@ -96,6 +99,10 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Rules == nil {
+		cfg.Rules = rules.DefaultRules()
+	}
+	faults = append(faults, cfg.Rules.Validate())
 	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, time.Second)
 	cfg.QueueSize = cmp.Or(cfg.QueueSize, 4096)
 	return cfg, errors.Join(faults...)
@@ -168,7 +175,7 @@ func (c *Central) open() error {
 			return err
 		}
 	}
-	if c.service, err = openService(c.conn, c.cfg.TokenKey, c.queue); err != nil {
+	if c.service, err = openService(c.conn, c.cfg, c.queue); err != nil {
 		return err
 	}
 	return addFleet(c.service, c.conn, c.fleet)
@@ -183,7 +190,7 @@ func openWriter(ctx context.Context, js jetstream.JetStream, cfg Config) (*write
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{reg: newRegistry(), ledger: l, feed: publisher, check: newKeyCheck(cfg.TokenKey), now: cfg.Now, log: cfg.Log, clock: clockGuard{accepted: cfg.AcceptClock}}
+	w := &writer{state: newState(cfg.Rules), ledger: l, feed: publisher, check: newKeyCheck(cfg.TokenKey), now: cfg.Now, log: cfg.Log, clock: clockGuard{accepted: cfg.AcceptClock}}
 	w.number.Store(publisher.Last().Number)
 	return w, nil
 }
@@ -334,5 +341,5 @@ func (c *Central) snapshot() ([]gateway.Change, error) {
 	if !c.usable {
 		return nil, errNoRecords
 	}
-	return c.writer.reg.records(), nil
+	return c.writer.state.records(), nil
 }

@@ -3,33 +3,16 @@ package central
 import (
 	"time"
 
+	"gateline/central/rules"
 	"gateline/gateway"
 )
 
-// A command asks the registry for something. It holds tokens and pseudonyms,
-// never numbers or ids.
+// A command asks the centre for something. It holds tokens and pseudonyms, never
+// numbers or ids.
 type command interface{ isCommand() }
 
-// rowsCommand binds credentials and reports statuses: one row for card.bind
-// and person.report, up to gateway.MaxChanges for import. It is refused as a
-// whole or accepted as a whole.
-type rowsCommand []row
-
-// row binds a credential to a person, reports the person's status, or both.
-type row struct {
-	person Person
-	token  gateway.Token
-	record gateway.Record
-	bind   bool // token is given
-	report bool // record is given
-}
-
-// unbindCommand ends the binding of a credential; of this person only, where
-// one is given.
-type unbindCommand struct {
-	token  gateway.Token
-	person *Person
-}
+// registryCommand is one for the registry.
+type registryCommand rules.Request
 
 // policyCommand adds one policy document to the schedule.
 type policyCommand struct{ policy gateway.Policy }
@@ -54,10 +37,9 @@ type (
 	readStats  struct{}
 )
 
-func (rowsCommand) isCommand()    {}
-func (unbindCommand) isCommand()  {}
-func (policyCommand) isCommand()  {}
-func (stationCommand) isCommand() {}
-func (rotateCommand) isCommand()  {}
-func (readPolicy) isCommand()     {}
-func (readStats) isCommand()      {}
+func (registryCommand) isCommand() {}
+func (policyCommand) isCommand()   {}
+func (stationCommand) isCommand()  {}
+func (rotateCommand) isCommand()   {}
+func (readPolicy) isCommand()      {}
+func (readStats) isCommand()       {}

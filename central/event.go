@@ -7,27 +7,15 @@ import (
 	"fmt"
 	"strconv"
 
+	"gateline/central/rules"
 	"gateline/gateway"
 )
 
-// eventKind is the first byte of an event's line in the ledger.
-type eventKind byte
-
-const (
-	eventBind     eventKind = 'B'
-	eventUnbind   eventKind = 'U'
-	eventStatus   eventKind = 'S'
-	eventSchedule eventKind = 'P'
-)
-
-// event is something that happened: what the ledger keeps and the state is
-// made of.
+// event is something that happened: what the ledger keeps and the state is made
+// of. It is one of the registry's, or else a new schedule, complete.
 type event struct {
-	kind     eventKind
-	token    gateway.Token     // bind, unbind
-	person   Person            // bind, status
-	record   gateway.Record    // status
-	schedule *gateway.Schedule // schedule, complete
+	registry rules.Event
+	schedule *gateway.Schedule
 }
 
 // ErrLedger is wrapped by errors about what stands in the ledger. Such an
@@ -36,12 +24,7 @@ var ErrLedger = errors.New("bad ledger message")
 
 // ledgerMagic starts every ledger message; the number is the version of its
 // format, which DESIGN.md describes.
-const ledgerMagic = "gateline-ledger 1"
-
-const (
-	tokenHex  = 16
-	personHex = 32
-)
+const ledgerMagic = "gateline-ledger 2"
 
 // appendHeader starts a ledger message: magic, the centre's time in Unix
 // microseconds, key check.
@@ -51,35 +34,20 @@ func appendHeader(b []byte, unixMicro int64, check keyCheck) []byte {
 
 // appendEvent appends an event's line.
 func appendEvent(b []byte, e *event) ([]byte, error) {
-	b = append(b, byte(e.kind), ' ')
-	switch e.kind {
-	case eventBind:
-		b = appendToken(b, e.token)
-		b = append(b, ' ')
-		b = hex.AppendEncode(b, e.person[:])
-	case eventUnbind:
-		b = appendToken(b, e.token)
-	case eventStatus:
-		b = hex.AppendEncode(b, e.person[:])
-		b = append(b, ' ')
-		var record [gateway.RecordSize]byte
-		b = hex.AppendEncode(b, gateway.AppendRecord(record[:0], e.record))
-	case eventSchedule:
-		document, err := gateway.EncodeSchedule(e.schedule)
-		if err != nil {
-			return b, fmt.Errorf("encode the schedule of a ledger event: %w", err)
+	if e.registry != nil {
+		l := line{b: b}
+		if err := l.event(e.registry); err != nil {
+			return b, err
 		}
-		b = append(b, document...)
+		return append(l.b, '\n'), nil
 	}
+	document, err := gateway.EncodeSchedule(e.schedule)
+	if err != nil {
+		return b, fmt.Errorf("encode the schedule of a ledger event: %w", err)
+	}
+	b = append(b, kindSchedule, ' ')
+	b = append(b, document...)
 	return append(b, '\n'), nil
-}
-
-func appendToken(b []byte, t gateway.Token) []byte {
-	var raw [8]byte
-	for i := range raw {
-		raw[i] = byte(t >> (56 - 8*i))
-	}
-	return hex.AppendEncode(b, raw[:])
 }
 
 // ledgerMessage is a decoded ledger message.
@@ -124,54 +92,21 @@ func (m *ledgerMessage) decodeHeader(line []byte) bool {
 	return err == nil && strconv.FormatInt(m.unixMicro, 10) == string(micro)
 }
 
-func decodeEvent(line []byte) (event, bool) {
-	if len(line) < 3 || line[1] != ' ' {
+func decodeEvent(text []byte) (event, bool) {
+	if len(text) < 2 || text[1] != ' ' {
 		return event{}, false
 	}
-	e := event{kind: eventKind(line[0])}
-	body := line[2:]
-	switch e.kind {
-	case eventBind:
-		ok := len(body) == tokenHex+1+personHex && body[tokenHex] == ' ' &&
-			decodeToken(&e.token, body[:tokenHex]) && decodeHex(e.person[:], body[tokenHex+1:])
-		return e, ok
-	case eventUnbind:
-		return e, decodeToken(&e.token, body)
-	case eventStatus:
-		ok := len(body) > personHex && body[personHex] == ' ' &&
-			decodeHex(e.person[:], body[:personHex]) && decodeRecord(&e.record, body[personHex+1:])
-		return e, ok
-	case eventSchedule:
-		var err error
-		if e.schedule, err = gateway.DecodeSchedule(body); err != nil {
+	if text[0] == kindSchedule {
+		schedule, err := gateway.DecodeSchedule(text[2:])
+		if err != nil {
 			return event{}, false
 		}
-		again, err := gateway.EncodeSchedule(e.schedule)
-		return e, err == nil && bytes.Equal(again, body)
+		again, err := gateway.EncodeSchedule(schedule)
+		return event{schedule: schedule}, err == nil && bytes.Equal(again, text[2:])
 	}
-	return event{}, false
-}
-
-func decodeToken(t *gateway.Token, text []byte) bool {
-	var raw [8]byte
-	if !decodeHex(raw[:], text) {
-		return false
-	}
-	for _, b := range raw {
-		*t = *t<<8 | gateway.Token(b)
-	}
-	return true
-}
-
-func decodeRecord(r *gateway.Record, text []byte) bool {
-	var raw [gateway.RecordSize]byte
-	n := len(text) / 2
-	if n > len(raw) || !decodeHex(raw[:n], text) {
-		return false
-	}
-	var err error
-	*r, err = gateway.DecodeRecord(raw[:n])
-	return err == nil
+	f := fields{rest: text[2:]}
+	e := f.event(text[0])
+	return event{registry: e}, e != nil && f.end()
 }
 
 // decodeHex fills dst from lower-case hexadecimal digits, exactly.

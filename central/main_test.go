@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"gateline/central/rules"
 	"gateline/gateway"
 	"gateline/internal/logtest"
 )
@@ -34,22 +35,25 @@ func testKey() gateway.TokenKey {
 	return k
 }
 
-// card returns the text form of a T-Union card, account that of a ride code.
+// card returns the text form of a T-Union card, of which a person may have one;
+// account that of a ride code, of which there may be several.
 func card(i int) string    { return fmt.Sprintf("tunion:3104770%012d", i) }
 func account(i int) string { return fmt.Sprintf("ride:1001%012d", i) }
 
+func testDoor() *door { return newDoor(testKey(), rules.DefaultRules(), time.Now) }
+
 func tokenOf(t *testing.T, text string) gateway.Token {
 	t.Helper()
-	token, refusal := newDoor(testKey()).token(text)
+	card, refusal := testDoor().card(text)
 	if refusal != nil {
 		t.Fatalf("token: %v", refusal)
 	}
-	return token
+	return card.Token
 }
 
 func personOf(t *testing.T, id string) Person {
 	t.Helper()
-	p, refusal := newDoor(testKey()).person(id)
+	p, refusal := testDoor().person(id)
 	if refusal != nil {
 		t.Fatalf("person: %v", refusal)
 	}

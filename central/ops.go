@@ -67,7 +67,7 @@ const (
 
 // openService puts the endpoints on conn. Each turns numbers into tokens as a
 // request comes in and hands a command to the queue; the writer answers.
-func openService(conn *nats.Conn, key gateway.TokenKey, q *queue) (micro.Service, error) {
+func openService(conn *nats.Conn, cfg Config, q *queue) (micro.Service, error) {
 	service, err := micro.AddService(conn, micro.Config{
 		Name: ServiceName, Version: ServiceVersion, Description: "registry and policy of the centre",
 	})
@@ -75,7 +75,7 @@ func openService(conn *nats.Conn, key gateway.TokenKey, q *queue) (micro.Service
 		return nil, fmt.Errorf("start the service %s: %w", ServiceName, err)
 	}
 	for _, e := range endpoints() {
-		err := service.AddEndpoint(endpointName(e.subject), e.handler(conn, newDoor(key), q),
+		err := service.AddEndpoint(endpointName(e.subject), e.handler(conn, newDoor(cfg.TokenKey, cfg.Rules, cfg.Now), q),
 			micro.WithEndpointSubject(e.subject), micro.WithEndpointPendingLimits(maxEndpointRequests, maxEndpointBytes))
 		if err != nil {
 			_ = service.Stop() // the cause is err

@@ -116,7 +116,7 @@ func TestOpsRefusesBadInput(t *testing.T) {
 	for _, tt := range append(badBinds(), badOthers()...) {
 		t.Run(tt.name, func(t *testing.T) {
 			r, m := ask(t, c.Client.conn, tt.subject, tt.body)
-			if r.OK || r.Code != tt.code || r.ZH == "" || r.EN == "" || r.Detail == "" {
+			if r.OK || r.Code != tt.code || r.ZH == "" || r.EN == "" || tt.code == CodeMalformed && r.Detail == "" {
 				t.Fatalf("got %s, want %s", m.Data, tt.code)
 			}
 			if m.Header.Get(micro.ErrorCodeHeader) != string(tt.code) {

@@ -4,20 +4,17 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"hash"
-	"io"
 	"strings"
+	"time"
 
+	"gateline/central/rules"
 	"gateline/gateway"
 )
 
 // Person is a person's pseudonym: the first 16 bytes of HMAC-SHA-256 under the
 // centre's key over personDomain and the caller's id. Every fmt verb hides it.
-type Person [16]byte
-
-// Format hides the pseudonym, whatever the verb.
-func (p Person) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "person:hidden") }
+type Person = rules.Person
 
 // What is hashed under the key starts with one of these, so that no two uses
 // of the key ever hash the same bytes. A token's input starts with a scheme
@@ -46,22 +43,39 @@ func (k keyCheck) hex() string { return hex.EncodeToString(k[:]) }
 type door struct {
 	tokens *gateway.Tokenizer
 	mac    hash.Hash
+	rules  *rules.Rules
+	now    func() time.Time
 }
 
-func newDoor(key gateway.TokenKey) *door {
-	return &door{tokens: gateway.NewTokenizer(key), mac: hmac.New(sha256.New, key[:])}
+func newDoor(key gateway.TokenKey, r *rules.Rules, now func() time.Time) *door {
+	return &door{tokens: gateway.NewTokenizer(key), mac: hmac.New(sha256.New, key[:]), rules: r, now: now}
 }
 
-// token reads a credential in text form, gateway.ParseCredential.
-func (d *door) token(text string) (gateway.Token, *Refusal) {
+// card reads a credential in text form, gateway.ParseCredential.
+func (d *door) card(text string) (rules.Card, *Refusal) {
 	if scheme, _, found := strings.Cut(text, ":"); found && !knownScheme(scheme) {
-		return 0, refuse(CodeUnsupported, "the part before the colon is not one of tunion, chip, ride")
+		return rules.Card{}, refuse(CodeUnsupported, "the part before the colon is not one of tunion, chip, ride")
 	}
 	c, err := gateway.ParseCredential(text)
 	if err != nil {
-		return 0, refuse(CodeBadNumber, "%v", err)
+		return rules.Card{}, refuse(CodeBadNumber, "%v", err)
 	}
-	return d.tokens.Token(c), nil
+	return rules.Card{Token: d.tokens.Token(c), Kind: d.rules.KindOf(c, d.now())}, nil
+}
+
+// medium returns that of a card's kind, "" for one that is unknown.
+func (d *door) medium(c rules.Card) rules.Medium {
+	kind, _ := d.rules.Kind(c.Kind, d.now())
+	return kind.Medium
+}
+
+// consent returns the version of the text in force, 0 = there is none.
+func (d *door) consent() uint16 {
+	all := d.rules.Consents.At(d.now())
+	if len(all) == 0 {
+		return 0
+	}
+	return all[len(all)-1]
 }
 
 func knownScheme(name string) bool {

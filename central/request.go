@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"gateline/central/rules"
 	"gateline/gateway"
 )
 
@@ -146,12 +147,24 @@ func decodeRequest(data []byte, limit int, fields string, into any) *Refusal {
 	return refuse(CodeMalformed, "there is an unknown field or a value that cannot be read; the fields: %s", fields)
 }
 
+// byOps makes commands one request of the operator's own staff, who vouch for
+// identity and consent.
+func byOps(commands []rules.Command, refusal *Refusal) (command, *Refusal) {
+	switch {
+	case refusal != nil:
+		return nil, refusal
+	case len(commands) == 1:
+		return registryCommand{Channel: rules.ChannelOps, Command: commands[0]}, nil
+	}
+	return registryCommand{Channel: rules.ChannelOps, Command: rules.Several(commands)}, nil
+}
+
 func parseBind(d *door, data []byte) (command, *Refusal) {
 	var q bindRequest
 	if refusal := decodeRequest(data, maxSmallRequest, "credential, person", &q); refusal != nil {
 		return nil, refusal
 	}
-	return asCommand(d.rows([]Row{{Credential: q.Credential, Person: q.Person}}, needBind))
+	return byOps(d.rows([]Row{{Credential: q.Credential, Person: q.Person}}, needBind))
 }
 
 func parseReport(d *door, data []byte) (command, *Refusal) {
@@ -159,7 +172,7 @@ func parseReport(d *door, data []byte) (command, *Refusal) {
 	if refusal := decodeRequest(data, maxSmallRequest, "person, class, anchor, minute, hold_through", &q); refusal != nil {
 		return nil, refusal
 	}
-	return asCommand(d.rows([]Row{{Person: q.Person, Status: q.Status}}, needReport))
+	return byOps(d.rows([]Row{{Person: q.Person, Status: q.Status}}, needReport))
 }
 
 func parseImport(d *door, data []byte) (command, *Refusal) {
@@ -170,15 +183,7 @@ func parseImport(d *door, data []byte) (command, *Refusal) {
 	if len(q.Rows) == 0 || len(q.Rows) > gateway.MaxChanges {
 		return nil, refuse(CodeMalformed, "%d rows, not 1 … %d; split the import", len(q.Rows), gateway.MaxChanges)
 	}
-	return asCommand(d.rows(q.Rows, needEither))
-}
-
-// asCommand keeps a refused command from being a non-nil interface.
-func asCommand(rows rowsCommand, refusal *Refusal) (command, *Refusal) {
-	if refusal != nil {
-		return nil, refusal
-	}
-	return rows, nil
+	return byOps(d.rows(q.Rows, needEither))
 }
 
 func parseUnbind(d *door, data []byte) (command, *Refusal) {
@@ -186,19 +191,17 @@ func parseUnbind(d *door, data []byte) (command, *Refusal) {
 	if refusal := decodeRequest(data, maxSmallRequest, "credential, person", &q); refusal != nil {
 		return nil, refusal
 	}
-	var c unbindCommand
-	var refusal *Refusal
-	if c.token, refusal = d.token(q.Credential); refusal != nil {
+	card, refusal := d.card(q.Credential)
+	if refusal != nil {
 		return nil, refusal
 	}
+	c := rules.Unbind{Token: card.Token, Identified: true}
 	if q.Person != nil {
-		person, refusal := d.person(*q.Person)
-		if refusal != nil {
+		if c.By, refusal = d.person(*q.Person); refusal != nil {
 			return nil, refusal
 		}
-		c.person = &person
 	}
-	return c, nil
+	return byOps([]rules.Command{c}, nil)
 }
 
 func parsePolicy(_ *door, data []byte) (command, *Refusal) {
@@ -260,35 +263,57 @@ const (
 	needReport
 )
 
-func (d *door) rows(rows []Row, n need) (rowsCommand, *Refusal) {
-	c := make(rowsCommand, len(rows))
+// rows returns one command a row. A status comes before its binding, so that a box
+// never sees a fresh binding of a person whose status it is about to learn.
+func (d *door) rows(rows []Row, n need) ([]rules.Command, *Refusal) {
+	commands := make([]rules.Command, 0, len(rows))
 	for i := range rows {
-		var refusal *Refusal
-		if c[i], refusal = d.row(&rows[i], n); refusal != nil {
-			return nil, refusal.inRow(i, len(rows))
+		row, refusal := d.row(&rows[i], n)
+		if refusal != nil {
+			return nil, inRow(refusal, i, len(rows))
 		}
+		commands = append(commands, row)
 	}
-	return c, nil
+	return commands, nil
 }
 
-func (d *door) row(in *Row, n need) (row, *Refusal) {
-	out := row{bind: n == needBind || in.Credential != "", report: n == needReport || in.Status != Status{}}
-	if !out.bind && !out.report {
-		return row{}, refuse(CodeMalformed, "a row has a credential, a class or both; this one has neither")
+func (d *door) row(in *Row, n need) (rules.Command, *Refusal) {
+	bind, report := n == needBind || in.Credential != "", n == needReport || in.Status != Status{}
+	if !bind && !report {
+		return nil, refuse(CodeMalformed, "a row has a credential, a class or both; this one has neither")
 	}
-	var refusal *Refusal
-	if out.bind {
-		if out.token, refusal = d.token(in.Credential); refusal != nil {
-			return row{}, refusal
+	person, refusal := d.person(in.Person)
+	if refusal != nil {
+		return nil, refusal
+	}
+	var commands rules.Several
+	if report {
+		record, refusal := in.record()
+		if refusal != nil {
+			return nil, refusal
 		}
+		commands = append(commands, rules.Report{Person: person, Class: record.Class, Anchor: record.Anchor,
+			Minute: record.AnchorMinute, HoldThrough: record.HoldThrough})
 	}
-	if out.person, refusal = d.person(in.Person); refusal != nil {
-		return row{}, refusal
+	if bind {
+		card, refusal := d.card(in.Credential)
+		if refusal != nil {
+			return nil, refusal
+		}
+		commands = append(commands, d.bind(card, person))
 	}
-	if out.report {
-		out.record, refusal = in.record()
+	if len(commands) == 1 {
+		return commands[0], nil
 	}
-	return out, refusal
+	return commands, nil
+}
+
+// bind is an upgrade by the operator's own staff.
+func (d *door) bind(card rules.Card, person Person) rules.Command {
+	if d.medium(card) == rules.MediumRide {
+		return rules.Authorise{Account: card, Person: person, Identified: true, Consent: d.consent()}
+	}
+	return rules.Upgrade{Card: card, Person: person, Identified: true, Consent: d.consent()}
 }
 
 // record reads a status.

@@ -116,15 +116,15 @@ func TestRestartResumes(t *testing.T) {
 	c.must(c.SetPolicy(t.Context(), gateway.DefaultPolicy(noon)))
 	for i := range 20 {
 		id := fmt.Sprintf("p%d", i%7)
-		c.must(c.Bind(t.Context(), card(i), id))
+		c.must(c.Bind(t.Context(), account(i), id))
 		c.must(c.Report(t.Context(), id, Status{Class: "normal", Anchor: "2022-05-28", Minute: i}))
 	}
-	c.must(c.Unbind(t.Context(), card(3), ""))
+	c.must(c.Unbind(t.Context(), account(3), ""))
 	before, held := c.checkFeed(), c.held()
 	if err := c.stop(); err != nil {
 		t.Fatal(err)
 	}
-	if got := recordsOf(c.writer.reg); !maps.Equal(got, held) {
+	if got := recordsOf(c.writer.state); !maps.Equal(got, held) {
 		t.Fatal("the state changed while stopping")
 	}
 
@@ -135,7 +135,7 @@ func TestRestartResumes(t *testing.T) {
 	if !maps.Equal(c.held(), held) {
 		t.Fatal("the records differ after a restart")
 	}
-	d := c.must(c.Bind(t.Context(), card(3), "p1"))
+	d := c.must(c.Bind(t.Context(), account(3), "p1"))
 	if d.Number <= uint64(len(before)) {
 		t.Fatalf("number %d after %d", d.Number, len(before))
 	}
@@ -175,7 +175,7 @@ func TestKilledBetweenLedgerAndFeed(t *testing.T) {
 			cfg := testConfig(t.TempDir(), &logtest.Buffer{})
 			c := start(t, cfg)
 			c.must(c.Report(t.Context(), "ann", Status{Class: "red"}))
-			c.must(c.Bind(t.Context(), card(1), "ann"))
+			c.must(c.Bind(t.Context(), account(1), "ann"))
 			if err := c.stop(); err != nil {
 				t.Fatal(err)
 			}
@@ -186,7 +186,7 @@ func TestKilledBetweenLedgerAndFeed(t *testing.T) {
 			central.writer.feed = &faultyFeed{feed: central.writer.feed, stored: stored}
 			c = run(t, central)
 			var refusal *Refusal
-			if _, err := c.Bind(t.Context(), card(2), "ann"); !errors.As(err, &refusal) || refusal.Code != CodeBusy {
+			if _, err := c.Bind(t.Context(), account(2), "ann"); !errors.As(err, &refusal) || refusal.Code != CodeBusy {
 				t.Fatalf("the caller got %v", err)
 			}
 			if err := c.Records(nil); !errors.Is(err, errNoRecords) {
@@ -199,7 +199,7 @@ func TestKilledBetweenLedgerAndFeed(t *testing.T) {
 			c = start(t, cfg)
 			until(t, "the missing entry is published", func() bool { return len(c.held()) == 2 })
 			c.checkFeed()
-			if again := c.must(c.Bind(t.Context(), card(2), "ann")); again.Changed != 0 {
+			if again := c.must(c.Bind(t.Context(), account(2), "ann")); again.Changed != 0 {
 				t.Error("the caller's second attempt changed something")
 			}
 			c.checkFeed()
@@ -213,7 +213,7 @@ func TestFeedIsRebuilt(t *testing.T) {
 	c := start(t, cfg)
 	c.must(c.SetPolicy(t.Context(), gateway.DefaultPolicy(noon)))
 	for i := range 5 {
-		c.must(c.Bind(t.Context(), card(i), "ann"))
+		c.must(c.Bind(t.Context(), account(i), "ann"))
 	}
 	before := c.checkFeed()
 	if err := c.stop(); err != nil {
@@ -232,7 +232,7 @@ func TestFeedIsRebuilt(t *testing.T) {
 func TestLostLedgerIsNoticed(t *testing.T) {
 	cfg := testConfig(t.TempDir(), &logtest.Buffer{})
 	c := start(t, cfg)
-	c.must(c.Bind(t.Context(), card(1), "ann"))
+	c.must(c.Bind(t.Context(), account(1), "ann"))
 	if err := c.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +243,7 @@ func TestLostLedgerIsNoticed(t *testing.T) {
 func TestAnotherKeyIsNoticed(t *testing.T) {
 	cfg := testConfig(t.TempDir(), &logtest.Buffer{})
 	c := start(t, cfg)
-	c.must(c.Bind(t.Context(), card(1), "ann"))
+	c.must(c.Bind(t.Context(), account(1), "ann"))
 	if err := c.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +299,16 @@ func TestSecondCentreIsRefused(t *testing.T) {
 	} else if !strings.Contains(err.Error(), "in use") || !strings.Contains(err.Error(), cfg.Dir) {
 		t.Errorf("not clear: %v", err)
 	}
-	c.must(c.Bind(t.Context(), card(1), "ann"))
+	c.must(c.Bind(t.Context(), account(1), "ann"))
+}
+
+func bindCommand(t *testing.T, credential, person string) command {
+	t.Helper()
+	c, refusal := byOps(testDoor().rows([]Row{{Credential: credential, Person: person}}, needBind))
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	return c
 }
 
 // TestStaleWriterIsFenced has two writers over one hub, which the directory's
@@ -307,7 +316,7 @@ func TestSecondCentreIsRefused(t *testing.T) {
 func TestStaleWriterIsFenced(t *testing.T) {
 	cfg := testConfig(t.TempDir(), &logtest.Buffer{})
 	c := start(t, cfg)
-	c.must(c.Bind(t.Context(), card(1), "ann"))
+	c.must(c.Bind(t.Context(), account(1), "ann"))
 	js, err := jetstream.New(c.Client.conn)
 	if err != nil {
 		t.Fatal(err)
@@ -323,8 +332,8 @@ func TestStaleWriterIsFenced(t *testing.T) {
 	if err := second.replay(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r := &round{reg: second.reg}
-	if err := second.decide(r, item{command: rowsCommand{bindRow(t, card(2), "bob")}}); err != nil {
+	r := &round{state: second.state}
+	if err := second.decide(r, item{command: bindCommand(t, account(2), "bob")}); err != nil {
 		t.Fatal(err)
 	}
 	// A heartbeat of the first may come in between the second's replay and its
@@ -332,7 +341,7 @@ func TestStaleWriterIsFenced(t *testing.T) {
 	if err := second.commit(t.Context(), r); err != nil && !errors.Is(err, ErrTakenOver) {
 		t.Fatal(err)
 	}
-	_, _ = c.Bind(t.Context(), card(3), "ann") // answered with E114 or not at all
+	_, _ = c.Bind(t.Context(), account(3), "ann") // answered with E114 or not at all
 	until(t, "the first centre's Run has ended", func() bool { return len(c.ended) == 1 })
 	if n := len(c.messages(StreamLedger)); n != 2 {
 		t.Errorf("%d messages in the ledger: the stale writer added one", n)

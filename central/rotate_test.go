@@ -18,12 +18,12 @@ func TestRotateFeedKey(t *testing.T) {
 	cfg := testConfig(t.TempDir(), log)
 	one, two := cfg.FeedKeys[0].Public(), cfg.FeedKeys[1].Public()
 	c := start(t, cfg)
-	c.must(c.Bind(t.Context(), card(1), "ann"))
+	c.must(c.Bind(t.Context(), account(1), "ann"))
 	d := c.must(c.RotateFeedKey(t.Context(), two))
 	if d.Changed != 1 || c.must(c.RotateFeedKey(t.Context(), two)).Changed != 0 {
 		t.Error("the second time something changed, or the first time nothing")
 	}
-	c.must(c.Bind(t.Context(), card(2), "ann"))
+	c.must(c.Bind(t.Context(), account(2), "ann"))
 	for _, e := range c.checkFeed() {
 		want := one.ID()
 		if e.Number > d.Number {
@@ -40,14 +40,14 @@ func TestRotateFeedKey(t *testing.T) {
 			t.Errorf("%v: %v", key.ID(), err)
 		}
 	}
-	c.must(c.Bind(t.Context(), card(3), "ann")) // it goes on after a refusal
+	c.must(c.Bind(t.Context(), account(3), "ann")) // it goes on after a refusal
 	if err := c.stop(); err != nil {
 		t.Fatal(err)
 	}
 
 	cfg.FeedKeys = cfg.FeedKeys[1:]
 	c = start(t, cfg)
-	c.must(c.Bind(t.Context(), card(4), "ann"))
+	c.must(c.Bind(t.Context(), account(4), "ann"))
 	stats, _, err := c.Stats(t.Context())
 	if err != nil || stats.Key != two.String() {
 		t.Errorf("stats %+v, %v", stats, err)

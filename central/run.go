@@ -72,7 +72,7 @@ func (w *writer) serve(ctx context.Context, q *queue, heartbeat, shardCycle time
 		case <-ctx.Done():
 			return nil
 		case reply := <-q.snapshots:
-			reply <- w.reg.records()
+			reply <- w.state.records()
 			continue
 		case <-timer.C:
 			err = w.publish(commitCtx, w.ledger.last, nil)
@@ -99,7 +99,7 @@ func (w *writer) serve(ctx context.Context, q *queue, heartbeat, shardCycle time
 // serveRound decides a command and those waiting behind it, makes them safe
 // together and answers them. It reports whether it published an entry.
 func (w *writer) serveRound(ctx context.Context, q *queue, first item) (bool, error) {
-	r := &round{reg: w.reg}
+	r := &round{state: w.state}
 	err := w.decide(r, first)
 	for err == nil && !r.full() {
 		select {
@@ -127,8 +127,7 @@ func (w *writer) serveRound(ctx context.Context, q *queue, first item) (bool, er
 }
 
 func (w *writer) decide(r *round, it item) error {
-	events, refusal := w.reg.decide(it.command, w.now())
-	err := r.add(it, events, refusal)
+	err := r.add(it, w.state.decide(it.command, w.now()))
 	if err != nil {
 		r.taken = append(r.taken, taken{item: it})
 	}

@@ -90,7 +90,7 @@ func scheduleEvents(old, next *gateway.Schedule) ([]event, *Refusal) {
 	if err != nil {
 		return nil, refuse(CodeBadPolicy, "%s", hideNumbers(err.Error()))
 	}
-	return []event{{kind: eventSchedule, schedule: stored}}, nil
+	return []event{{schedule: stored}}, nil
 }
 
 // hideNumbers replaces what could be a credential's number in a text that may

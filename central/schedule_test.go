@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"gateline/central/rules"
 	"gateline/gateway"
 )
 
@@ -23,14 +24,14 @@ func policyFrom(day string, window uint8) policyCommand {
 }
 
 func TestScheduleKeepsPrestaged(t *testing.T) {
-	r := newRegistry() // noon is on 2022-05-31
+	r := newState(rules.DefaultRules()) // noon is on 2022-05-31
 	for _, c := range []command{policyFrom("2022-05-28", 2), policyFrom("2022-06-06", 3)} {
-		if events, _, refusal := do(t, r, c); refusal != nil || len(events) != 1 {
-			t.Fatal(refusal, len(events))
+		if d := do(t, r, c); d.refusal != nil || len(d.events) != 1 {
+			t.Fatal(d.refusal, len(d.events))
 		}
 	}
-	if events, _, refusal := do(t, r, policyFrom("2022-06-06", 3)); refusal != nil || len(events) != 0 {
-		t.Fatalf("the same document again: %d events, %v", len(events), refusal)
+	if d := do(t, r, policyFrom("2022-06-06", 3)); d.refusal != nil || len(d.events) != 0 {
+		t.Fatalf("the same document again: %d events, %v", len(d.events), d.refusal)
 	}
 	do(t, r, stationCommand{station: "xidan", mode: gateway.ModeObserve})
 	do(t, r, stationCommand{station: "fuxingmen", mode: gateway.ModeAdvisory, from: at("2022-06-09")})
@@ -54,7 +55,7 @@ func TestScheduleKeepsPrestaged(t *testing.T) {
 		t.Errorf("%d documents, want 3", n)
 	}
 	version := r.schedule.Version
-	if events, _, _ := do(t, r, stationCommand{station: "xidan", mode: gateway.ModeObserve}); len(events) != 0 {
+	if d := do(t, r, stationCommand{station: "xidan", mode: gateway.ModeObserve}); len(d.events) != 0 {
 		t.Error("the same mode again is an event")
 	}
 	do(t, r, stationCommand{station: "xidan"})
@@ -64,10 +65,10 @@ func TestScheduleKeepsPrestaged(t *testing.T) {
 }
 
 func TestScheduleFromBeforeFirstDocument(t *testing.T) {
-	r := newRegistry()
+	r := newState(rules.DefaultRules())
 	do(t, r, policyFrom("2022-06-06", 3)) // nothing is in force yet
-	if _, _, refusal := do(t, r, stationCommand{station: "xidan", mode: gateway.ModeOff, from: at("2022-06-01")}); refusal != nil {
-		t.Fatal(refusal)
+	if d := do(t, r, stationCommand{station: "xidan", mode: gateway.ModeOff, from: at("2022-06-01")}); d.refusal != nil {
+		t.Fatal(d.refusal)
 	}
 	if n := len(r.schedule.Policies); n != 1 || r.schedule.Policies[0].Stations["xidan"] != gateway.ModeOff {
 		t.Errorf("%d documents, %v", n, r.schedule.Policies[0].Stations)
@@ -75,24 +76,24 @@ func TestScheduleFromBeforeFirstDocument(t *testing.T) {
 }
 
 func TestScheduleIsBounded(t *testing.T) {
-	r := newRegistry()
+	r := newState(rules.DefaultRules())
 	do(t, r, policyFrom("2022-05-28", 2))
 	for day := 1; day < gateway.MaxPolicies; day++ {
 		p := policyFrom("2022-06-01", 2)
 		p.policy.Effective = p.policy.Effective.AddDate(0, 0, day)
-		if _, _, refusal := do(t, r, p); refusal != nil {
-			t.Fatal(refusal)
+		if d := do(t, r, p); d.refusal != nil {
+			t.Fatal(d.refusal)
 		}
 	}
 	for _, c := range []command{policyFrom("2022-07-01", 2), stationCommand{station: "xidan", mode: gateway.ModeOff, from: at("2022-07-01")}} {
-		if events, _, refusal := do(t, r, c); codeOf(refusal) != CodeBadPolicy || len(events) != 0 {
-			t.Errorf("%T: %v", c, refusal)
+		if d := do(t, r, c); codeOf(d.refusal) != CodeBadPolicy || len(d.events) != 0 {
+			t.Errorf("%T: %v", c, d.refusal)
 		}
 	}
 }
 
 func TestScheduleMapsAreNotShared(t *testing.T) {
-	r := newRegistry()
+	r := newState(rules.DefaultRules())
 	do(t, r, policyFrom("2022-05-28", 2))
 	do(t, r, stationCommand{station: "xidan", mode: gateway.ModeOff})
 	old := r.schedule

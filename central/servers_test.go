@@ -71,7 +71,7 @@ func TestCentreOnServers(t *testing.T) {
 			until(t, "a command is accepted", func() bool {
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 				defer cancel()
-				_, err := ops.Bind(ctx, card(i), "ann")
+				_, err := ops.Bind(ctx, account(i), "ann")
 				return err == nil // a caller asks again; it does no harm
 			})
 		}

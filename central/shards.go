@@ -1,11 +1,9 @@
 package central
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"gateline/gateway"
@@ -83,7 +81,7 @@ func (w *writer) publishSnapshot(ctx context.Context, s *snapshots) error {
 	shard := gateway.Shard{
 		ID:      s.next,
 		At:      gateway.Position{Epoch: last.Epoch, Number: last.Number, Watermark: last.Time},
-		Records: w.reg.shard(s.next),
+		Records: w.state.registry.Shard(s.next),
 	}
 	s.next = (s.next + 1) % gateway.Shards
 	ctx, cancel := context.WithTimeout(ctx, shardTimeout)
@@ -99,39 +97,4 @@ func (w *writer) publishSnapshot(ctx context.Context, s *snapshots) error {
 	}
 	s.failing = err != nil
 	return nil
-}
-
-// shard returns the records of a shard in ascending order of their tokens.
-func (r *registry) shard(id gateway.ShardID) []gateway.Change {
-	var records []gateway.Change
-	for slot := r.shards[id]; slot != none; slot = r.bindings[slot].shardNext {
-		b := &r.bindings[slot]
-		records = append(records, gateway.Change{Token: b.token, Record: r.persons[b.person].record})
-	}
-	slices.SortFunc(records, func(a, b gateway.Change) int { return cmp.Compare(a.Token, b.Token) })
-	return records
-}
-
-// enterShard puts a new binding at the head of its shard's list.
-func (r *registry) enterShard(slot int32) {
-	b := &r.bindings[slot]
-	head := &r.shards[gateway.ShardOf(b.token)]
-	b.shardNext, b.shardBefore = *head, none
-	if b.shardNext != none {
-		r.bindings[b.shardNext].shardBefore = slot
-	}
-	*head = slot
-}
-
-// leaveShard takes a binding out of its shard's list.
-func (r *registry) leaveShard(slot int32) {
-	b := &r.bindings[slot]
-	if b.shardBefore != none {
-		r.bindings[b.shardBefore].shardNext = b.shardNext
-	} else {
-		r.shards[gateway.ShardOf(b.token)] = b.shardNext
-	}
-	if b.shardNext != none {
-		r.bindings[b.shardNext].shardBefore = b.shardBefore
-	}
 }

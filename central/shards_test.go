@@ -5,49 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"gateline/central/rules"
 	"gateline/gateway"
 	"gateline/internal/logtest"
 	"gateline/replication"
 )
-
-// After random commands every shard is what a filter over all records says,
-// tokens that share a shard among them.
-func TestShardsAgainstRecords(t *testing.T) {
-	const seed = 20220601
-	r, random := newRegistry(), rand.New(rand.NewPCG(seed, 0))
-	token := func() gateway.Token { // 40 in each of 16 shards
-		return gateway.Token(random.IntN(16))<<60 | gateway.Token(random.IntN(40))
-	}
-	for range 20_000 {
-		e := event{kind: eventStatus, person: Person{byte(random.IntN(200))}, record: gateway.Record{Class: gateway.Class(random.IntN(4)), Anchor: 19000}}
-		if random.IntN(3) > 0 {
-			e.kind, e.token = eventBind, token()
-			if _, bound := r.byToken[e.token]; bound {
-				e.kind = eventUnbind
-			}
-		}
-		if _, err := r.apply(&e, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	total := 0
-	for id := range gateway.ShardID(gateway.Shards) {
-		records := r.shard(id)
-		total += len(records)
-		if len(records) > 0 && !slices.Equal(records, shardOf(r, id)) {
-			t.Fatalf("seed %d: shard %d differs", seed, id)
-		}
-	}
-	if total != r.credentials() || total < 200 {
-		t.Errorf("seed %d: %d records in shards, %d in all", seed, total, r.credentials())
-	}
-}
 
 // fakeFeed is a feed that stores nothing. A snapshot takes it a while.
 type fakeFeed struct {
@@ -80,9 +47,9 @@ func (f *fakeFeed) PublishShard(_ context.Context, s gateway.Shard) error {
 // serveFake runs the writer's loop over a feed in the time of a synctest bubble.
 func serveFake(t *testing.T, f *fakeFeed, cycle, howLong time.Duration, q *queue) (log string, err error) {
 	buffer := &logtest.Buffer{}
-	w := &writer{reg: newRegistry(), ledger: &ledger{}, feed: f, now: time.Now, log: buffer.Logger()}
-	e := event{kind: eventBind, token: 5, person: Person{1}}
-	if _, err := w.reg.apply(&e, nil); err != nil {
+	w := &writer{state: newState(rules.DefaultRules()), ledger: &ledger{}, feed: f, now: time.Now, log: buffer.Logger()}
+	e := bound(5, Person{1})
+	if _, err := w.state.apply(&e, nil); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), howLong)
@@ -182,20 +149,23 @@ func TestSnapshotsBeginByTheClock(t *testing.T) {
 
 // BenchmarkRegistryShard is a shard of a city of a million credentials.
 func BenchmarkRegistryShard(b *testing.B) {
-	r := newRegistry()
+	s := newState(rules.DefaultRules())
 	random := rand.New(rand.NewPCG(1, 1))
 	for i := range 1_000_000 {
-		var p Person
-		p[0], p[1], p[2] = byte(i), byte(i>>8), byte(i>>16)
-		e := event{kind: eventBind, token: gateway.Token(random.Uint64()), person: p}
-		if _, err := r.apply(&e, nil); err != nil {
+		e := bound(gateway.Token(random.Uint64()), Person{byte(i), byte(i >> 8), byte(i >> 16), 1})
+		if _, err := s.apply(&e, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
 	b.ReportAllocs()
 	id := gateway.ShardID(0)
 	for b.Loop() {
-		r.shard(id)
+		s.registry.Shard(id)
 		id = (id + 1) % gateway.Shards
 	}
+}
+
+// bound is the event of a new binding.
+func bound(t gateway.Token, p Person) event {
+	return event{registry: rules.Bound{Binding: rules.Binding{Card: rules.Card{Token: t}, Person: p, Medium: rules.MediumPhysical, Source: rules.SourceSelf}}}
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gateline/central/rules"
 	"gateline/gateway"
 	"gateline/replication"
 )
@@ -33,9 +34,9 @@ type feed interface {
 // is out of order, and the writer gives up.
 const commitTimeout = 20 * time.Second
 
-// writer owns registry, ledger and feed. One goroutine, Run's, uses it.
+// writer owns state, ledger and feed. One goroutine, Run's, uses it.
 type writer struct {
-	reg    *registry
+	state  *state
 	ledger *ledger
 	feed   feed
 	check  keyCheck
@@ -60,6 +61,7 @@ type answer struct {
 	// complete.
 	number   uint64
 	changed  int
+	registry rules.Answer
 	schedule *gateway.Schedule
 	stats    Stats
 }
@@ -80,7 +82,7 @@ func (w *writer) replay(ctx context.Context) error {
 		}
 		if now := w.now(); now.Sub(said) >= replayLogEvery {
 			said = now
-			w.log.Info("ledger being replayed", "message", sequence, "credentials", w.reg.credentials())
+			w.log.Info("ledger being replayed", "message", sequence, "credentials", w.state.credentials())
 		}
 		if sequence <= published {
 			return nil
@@ -94,9 +96,9 @@ func (w *writer) replay(ctx context.Context) error {
 	if published > w.ledger.last {
 		return fmt.Errorf("%w: the feed covers ledger message %d, but the ledger ends at %d; restore the whole centre directory from one backup, or remove the feed so that it is rebuilt under a new epoch", ErrLedger, published, w.ledger.last)
 	}
-	w.log.Info("ledger replayed", "messages", w.ledger.last, "credentials", w.reg.credentials(), "persons", w.reg.upgraded,
+	w.log.Info("ledger replayed", "messages", w.ledger.last, "credentials", w.state.credentials(), "persons", w.state.registry.Stats().Persons,
 		"missing_entries_published", missing, "feed_number", w.feed.Last().Number, "took", w.now().Sub(began).Round(time.Millisecond))
-	if w.reg.schedule == nil {
+	if w.state.schedule == nil {
 		w.log.Warn("no policy has been set: boxes send every rider to the manual lane; publish a policy document", "subject", SubjectPolicySet)
 	}
 	return nil
@@ -114,7 +116,7 @@ func (w *writer) replayMessage(data []byte) (*batch, error) {
 	b := newBatch()
 	var changes []gateway.Change
 	for i := range m.events {
-		if changes, err = w.reg.apply(&m.events[i], changes[:0]); err != nil {
+		if changes, err = w.state.apply(&m.events[i], changes[:0]); err != nil {
 			return nil, fmt.Errorf("%w: line %d: %w; restore the centre's directory from a backup", ErrLedger, i+2, err)
 		}
 		b.addChanges(&m.events[i], changes)
@@ -195,12 +197,12 @@ func (w *writer) rotate(ctx context.Context, r *round) error {
 		err := w.publishEntry(ctx, e)
 		switch {
 		case errors.Is(err, replication.ErrNoKey):
-			t.refusal = refuse(CodeNoKey, "it does not stand below key %v, which is in force, in the centre's feed key file; add it with gateline feed-key add, then start the centre again", before.ID())
+			t.decision.refusal = refuse(CodeNoKey, "it does not stand below key %v, which is in force, in the centre's feed key file; add it with gateline feed-key add, then start the centre again", before.ID())
 			continue
 		case err != nil:
 			return err
 		}
-		t.events, t.batch = 1, &batch{number: e.Number}
+		t.decision.changed, t.batch = 1, &batch{number: e.Number}
 		w.log.Info("the feed has a new key; the one before is retired and may be taken out of the feed key file", "feed_number", e.Number, "key", c.key.ID(), "retired", before.ID())
 	}
 	return nil
@@ -211,13 +213,13 @@ func (w *writer) answerAll(r *round) {
 	last := w.feed.Last().Number
 	for i := range r.taken {
 		t := &r.taken[i]
-		a := answer{refusal: t.refusal, number: last, changed: t.events}
+		a := answer{refusal: t.decision.refusal, number: last, changed: t.decision.changed, registry: t.decision.answer}
 		if t.batch != nil {
 			a.number = t.batch.number
 		}
 		switch t.item.command.(type) {
 		case readPolicy:
-			a.schedule = w.reg.schedule
+			a.schedule = w.state.schedule
 		case readStats:
 			a.stats = w.stats()
 		}
@@ -227,9 +229,9 @@ func (w *writer) answerAll(r *round) {
 
 func (w *writer) stats() Stats {
 	last := w.feed.Last()
-	s := Stats{Epoch: last.Epoch, Key: w.feed.Key().String(), Ledger: w.ledger.last, Credentials: w.reg.credentials(), Persons: w.reg.upgraded}
-	if w.reg.schedule != nil {
-		s.ScheduleVersion = w.reg.schedule.Version
+	s := Stats{Epoch: last.Epoch, Key: w.feed.Key().String(), Ledger: w.ledger.last, Credentials: w.state.credentials(), Persons: w.state.registry.Stats().Persons}
+	if w.state.schedule != nil {
+		s.ScheduleVersion = w.state.schedule.Version
 	}
 	return s
 }

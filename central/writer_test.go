@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"gateline/central/rules"
 	"gateline/gateway"
 	"gateline/internal/logtest"
 )
@@ -27,10 +28,8 @@ func TestBigReportIsSplitByPerson(t *testing.T) {
 	}
 	d := c.must(c.Import(t.Context(), report))
 	pair := map[gateway.Token]gateway.Token{}
-	door := newDoor(testKey())
 	for i := range gateway.MaxChanges {
-		a, _ := door.token(card(i))
-		b, _ := door.token(account(i))
+		a, b := tokenOf(t, card(i)), tokenOf(t, account(i))
 		pair[a], pair[b] = b, a
 	}
 	changed := 0
@@ -79,7 +78,7 @@ func TestCommandsTogether(t *testing.T) {
 	for i := range callers {
 		all.Go(func() {
 			for k := range each {
-				if _, err := c.Bind(t.Context(), card(i*each+k), fmt.Sprintf("p%d", i)); err != nil {
+				if _, err := c.Bind(t.Context(), account(i*each+k), fmt.Sprintf("p%d", i)); err != nil {
 					t.Error(err)
 				}
 			}
@@ -116,8 +115,9 @@ func TestNothingLeaks(t *testing.T) {
 	secrets := []string{}
 	for i := range 20 {
 		id := fmt.Sprintf("person-%d-of-the-test", i)
-		for _, credential := range []string{card(i), account(i), fmt.Sprintf("chip:04A1B2C3D4E5%04d", i)} {
-			c.must(c.Bind(t.Context(), credential, id))
+		for k, credential := range []string{card(i), account(i), fmt.Sprintf("chip:04A1B2C3D4E5%04d", i)} {
+			// One physical card a person.
+			c.must(c.Bind(t.Context(), credential, fmt.Sprintf("%s-%d", id, k/2)))
 			secrets = append(secrets, numberIn(credential))
 		}
 		c.must(c.Report(t.Context(), id, Status{Class: "popup", Anchor: "2022-05-28"}))
@@ -156,8 +156,8 @@ func TestNothingLeaks(t *testing.T) {
 
 // TestBatchIsBoundedByBytes fills batches with schedules.
 func TestBatchIsBoundedByBytes(t *testing.T) {
-	r := &round{reg: newRegistry()}
-	w := &writer{reg: r.reg, now: func() time.Time { return noon }}
+	r := &round{state: newState(rules.DefaultRules())}
+	w := &writer{state: r.state, now: func() time.Time { return noon }}
 	for i := range 8 {
 		p := gateway.DefaultPolicy(noon)
 		p.Stations = map[string]gateway.Mode{}
@@ -167,7 +167,7 @@ func TestBatchIsBoundedByBytes(t *testing.T) {
 		if err := w.decide(r, item{command: policyCommand{policy: p}}); err != nil {
 			t.Fatal(err)
 		}
-		if refusal := r.taken[i].refusal; refusal != nil {
+		if refusal := r.taken[i].decision.refusal; refusal != nil {
 			t.Fatal(refusal)
 		}
 	}

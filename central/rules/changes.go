@@ -35,7 +35,10 @@ func Changes(view View, e Event, changes []gateway.Change) []gateway.Change {
 			changes = append(changes, b.change(view.Holder(e.To).Record))
 		}
 	case Reported:
-		return appendAll(changes, view.Holder(e.Person).Bindings, e.Record)
+		// A higher revision that says the same is nothing to a box.
+		if h := view.Holder(e.Person); h.Record != e.Record {
+			return appendAll(changes, h.Bindings, e.Record)
+		}
 	case Merged:
 		return appendAll(changes, view.Holder(e.From).Bindings, view.Holder(e.Into).Record)
 	}

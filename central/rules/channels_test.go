@@ -67,7 +67,8 @@ func TestChannels(t *testing.T) {
 		}
 		may(t, ChannelBackOffice, FunctionBackOffice, FunctionReturn)
 		may(t, ChannelHealthSource, FunctionReport)
-		may(t, ChannelOps, FunctionResolve, FunctionPersons, FunctionStatistics)
+		may(t, ChannelOps, FunctionUpgrade, FunctionHelp, FunctionUnbind, FunctionRideCode, FunctionLookUp, FunctionReturn, FunctionBackOffice,
+			FunctionResolve, FunctionReport, FunctionPersons, FunctionStatistics)
 	})
 }
 

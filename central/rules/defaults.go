@@ -180,7 +180,8 @@ func defaultChannels(d dates) Terms[Matrix] {
 		ChannelWeChat:       {},
 		ChannelBackOffice:   {FunctionBackOffice, FunctionReturn},
 		ChannelHealthSource: {FunctionReport},
-		ChannelOps:          {FunctionResolve, FunctionPersons, FunctionStatistics},
+		ChannelOps: {FunctionUpgrade, FunctionHelp, FunctionUnbind, FunctionRideCode, FunctionLookUp, FunctionReturn, FunctionBackOffice,
+			FunctionResolve, FunctionReport, FunctionPersons, FunctionStatistics},
 	}
 	partners := maps.Clone(first)
 	for _, c := range []Channel{ChannelYitongxing, ChannelBus, ChannelAlipay, ChannelUnionPay, ChannelCMB, ChannelPartner} {

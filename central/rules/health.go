@@ -14,7 +14,9 @@ import (
 // Somebody without a binding can have a status, so that the next binding
 // answers at once.
 type Report struct {
-	Person   Person
+	Person Person
+	// Revision counts up from 1 for each person; 0 = the one after the last, for
+	// reports in the order in which they come.
 	Revision uint64
 	Class    gateway.Class
 	// Anchor is the day from which the test counts, or Result the instant of
@@ -44,6 +46,12 @@ func (c Report) decide(d *draft) (Answer, *Refusal) {
 		return Answer{}, refusal
 	}
 	h := d.holder(c.Person)
+	if c.Revision == 0 && h.Revision > 0 && record == h.Record {
+		return already(), nil
+	}
+	if c.Revision == 0 {
+		c.Revision = h.Revision + 1
+	}
 	switch {
 	case c.Revision < h.Revision, c.Revision == h.Revision && record == h.Record:
 		return already(), nil
@@ -60,8 +68,6 @@ func (c Report) record(r *Rules) (gateway.Record, *Refusal) {
 	switch {
 	case c.Person == (Person{}):
 		return record, malformed("person: missing; say whose status it is")
-	case c.Revision == 0:
-		return record, malformed("revision: missing; reports of a person count up from 1")
 	case !c.Result.IsZero() && (c.Anchor != 0 || c.Minute != 0):
 		return record, malformed("result: given beside an anchor day; give one of both")
 	case !c.Result.IsZero():

@@ -89,10 +89,29 @@ func TestOneEntry(t *testing.T) {
 	})
 }
 
+func TestReportInOrderOfArrival(t *testing.T) {
+	w := newWorld(t)
+	w.does(ChannelApp, upgrade(physical(1), ann))
+	w.does(ChannelHealthSource, Report{Person: ann, Revision: 7, Class: gateway.ClassYellow})
+	w.does(ChannelHealthSource, Report{Person: ann, Class: gateway.ClassRed})
+	if h := w.state.Holder(ann); h.Revision != 8 || h.Record.Class != gateway.ClassRed {
+		t.Errorf("revision %d", h.Revision)
+	}
+	events, answer, _ := w.decide(Request{Channel: ChannelHealthSource, Command: Report{Person: ann, Class: gateway.ClassRed}})
+	if len(events) != 0 || answer.Result != ResultAlready {
+		t.Errorf("the same again: %d events, %s", len(events), answer.Result)
+	}
+	// With a revision it counts, and means nothing to a box.
+	events, _, _ = Decide(w.state, w.data, Request{Channel: ChannelHealthSource, Command: Report{Person: ann, Revision: 9, Class: gateway.ClassRed}}, w.now)
+	if len(events) != 1 || len(Changes(w.state, events[0], nil)) != 0 {
+		t.Errorf("a revision that says the same: %d events", len(events))
+	}
+}
+
 func TestReportForm(t *testing.T) {
 	w := newWorld(t)
 	for name, r := range map[string]Report{
-		"nobody": {Revision: 1}, "no revision": {Person: ann}, "class": {Person: ann, Revision: 1, Class: 9},
+		"nobody": {Revision: 1}, "class": {Person: ann, Revision: 1, Class: 9},
 		"both":        {Person: ann, Revision: 1, Anchor: 19140, Result: w.now},
 		"minute":      {Person: ann, Revision: 1, Minute: 3},
 		"anchor":      {Person: ann, Revision: 1, Anchor: -3},

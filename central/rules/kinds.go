@@ -95,7 +95,8 @@ func (r *Rules) Kind(code KindCode, now time.Time) (Kind, bool) {
 // listed reports whether a concession list may name the kind.
 func (k Kind) listed() bool { return k.Upgrade == ByBackOffice || k.Listed }
 
-// selfUpgradable refuses a kind that its holder cannot upgrade, or not here.
+// selfUpgradable refuses a kind that its holder cannot upgrade, or not here. Which
+// channel has a kind does not concern the operator's own staff.
 func (k Kind) selfUpgradable(known bool, channel Channel) *Refusal {
 	switch {
 	case !known || k.Upgrade == ByNobody:
@@ -104,7 +105,7 @@ func (k Kind) selfUpgradable(known bool, channel Channel) *Refusal {
 		return refuse(CodeBackOffice)
 	case k.Upgrade == ByStudents:
 		return refuse(CodeStudentBatch)
-	case len(k.Channels) == 0 || slices.Contains(k.Channels, channel):
+	case len(k.Channels) == 0 || slices.Contains(k.Channels, channel) || channel == ChannelOps:
 		return nil
 	case slices.Contains(k.Channels, ChannelApp):
 		return refuse(CodeAppOnly)

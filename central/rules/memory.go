@@ -33,7 +33,9 @@ type Memory struct {
 	// freePerson and freeBinding are the first unused slots, linked by first
 	// and next.
 	freePerson, freeBinding int32
-	upgraded                int // persons with at least one binding
+	// shards holds the first binding of each shard.
+	shards   [gateway.Shards]int32
+	upgraded int // persons with at least one binding
 
 	helper   map[int32]int32   // binding → the person who has helped
 	helped   map[int32][]int32 // that person → bindings
@@ -58,13 +60,15 @@ type personSlot struct {
 }
 
 type bindingSlot struct {
-	token   gateway.Token
-	person  int32
-	next    int32  // of the same person
-	since   uint32 // Unix seconds
-	consent uint16
-	kind    KindCode
-	packed  packed
+	token  gateway.Token
+	person int32
+	next   int32 // of the same person
+	// shardNext and shardBefore are its neighbours in its shard.
+	shardNext, shardBefore int32
+	since                  uint32 // Unix seconds
+	consent                uint16
+	kind                   KindCode
+	packed                 packed
 }
 
 // packed is medium, source, slot and lamp in one byte.
@@ -96,12 +100,16 @@ func pack(b *Binding) (packed, bool) {
 
 // NewMemory returns the empty state.
 func NewMemory() *Memory {
-	return &Memory{
+	m := &Memory{
 		byToken: map[gateway.Token]int32{}, byPerson: map[Person]int32{}, freePerson: none, freeBinding: none,
 		helper: map[int32]int32{}, helped: map[int32][]int32{}, listings: map[int32]Listing{},
 		cases: map[gateway.Token]Case{}, waiting: map[Person][]gateway.Token{},
 		settled: map[RequestKey]Settled{}, keep: KeptRequests,
 	}
+	for id := range m.shards {
+		m.shards[id] = none
+	}
+	return m
 }
 
 // Format hides the state, whatever the verb.
@@ -206,8 +214,7 @@ func (m *Memory) Stats() Stats {
 func (m *Memory) Records() iter.Seq[gateway.Change] {
 	return func(yield func(gateway.Change) bool) {
 		for slot := range maps.Values(m.byToken) {
-			b := m.unpack(slot)
-			if !yield(b.change(m.persons[m.bindings[slot].person].record)) {
+			if !yield(m.record(slot)) {
 				return
 			}
 		}

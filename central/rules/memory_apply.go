@@ -61,6 +61,7 @@ func (m *Memory) bound(b Binding) error {
 	}
 	m.byToken[b.Token] = slot
 	m.bindings[slot] = bindingSlot{token: b.Token}
+	m.enterShard(slot)
 	m.link(slot, owner)
 	m.setTerms(slot, b)
 	if helper, ok := m.helper[slot]; ok {
@@ -89,6 +90,7 @@ func (m *Memory) ended(t gateway.Token) error {
 	}
 	m.clearTerms(slot)
 	m.unlink(slot)
+	m.leaveShard(slot)
 	delete(m.byToken, t)
 	m.bindings[slot] = bindingSlot{next: m.freeBinding}
 	m.freeBinding = slot
@@ -102,7 +104,9 @@ func (m *Memory) renumbered(e Renumbered) error {
 	}
 	delete(m.byToken, e.Old)
 	m.byToken[e.New.Token] = slot
+	m.leaveShard(slot)
 	m.bindings[slot].token, m.bindings[slot].kind = e.New.Token, e.New.Kind
+	m.enterShard(slot)
 	return nil
 }
 

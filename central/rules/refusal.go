@@ -26,6 +26,10 @@ const (
 	CodeBusy          Code = "E114" // given by the service, never here
 	CodeTooMany       Code = "E115" // MaxPerPerson
 	CodeChannel       Code = "E116" // CH-R2
+	CodeNoPolicy      Code = "E120" // as the next ones, given by the centre, never here: no policy is set
+	CodeBadPolicy     Code = "E121" // a policy document cannot be used
+	CodeNoKey         Code = "E122" // the centre has not got that key of the feed
+	CodeNoStation     Code = "E123" // no such station has reported
 	CodeTopUp         Code = "T201" // TOP-01
 	CodeFirstTopUp    Code = "T202" // TOP-04
 	CodeNoLossReports Code = "L301" // TOP-08
@@ -37,8 +41,8 @@ type Refusal struct {
 	Code Code
 	ZH   string
 	EN   string
-	// Detail says what is wrong with the form of a request and what to do
-	// next; only CodeMalformed has one.
+	// Detail says what is wrong with this request and what to do next, where
+	// the code does not say it all.
 	Detail string
 }
 
@@ -103,6 +107,10 @@ func texts() []codeText {
 		{CodeBusy, "服务繁忙,请稍后再试", "the centre is busy, please try again later"},
 		{CodeTooMany, "该用户绑定数量已达上限", "the person has as many credentials as the centre holds"},
 		{CodeChannel, "该渠道不提供此功能", "this channel does not offer that"},
+		{CodeNoPolicy, "尚未设置策略", "no policy has been set yet"},
+		{CodeBadPolicy, "策略文件有误", "the policy cannot be used"},
+		{CodeNoKey, "中心没有该密钥,或该密钥已停用", "the centre has no such key, or it is retired"},
+		{CodeNoStation, "没有收到过该车站的报告", "no station of this name has reported"},
 		{CodeTopUp, "该卡尚未升级,请先完成一卡通升级再充值", "card not upgraded: please upgrade it before topping up"},
 		{CodeFirstTopUp, "首次充值须提供本人有效身份证件", "the first top-up needs your own valid identity document"},
 		{CodeNoLossReports, "一卡通不支持挂失,请妥善保管", "a lost card cannot be reported, please keep it safe"},

@@ -11,7 +11,7 @@ const helperUnbind = 24 * time.Hour
 
 // Unbind ends a binding (UNB-01). By is who asks: the person bound, or the
 // helper within 24 hours of making it. At the hotline By is the caller once
-// the identity was checked.
+// the identity was checked. The operator's own staff may leave it out.
 type Unbind struct {
 	Token      gateway.Token
 	By         Person
@@ -27,6 +27,9 @@ func (c Unbind) decide(d *draft) (Answer, *Refusal) {
 	b, bound := d.binding(c.Token)
 	if !bound && d.givesUp(c) {
 		return done(), nil
+	}
+	if bound && c.By == (Person{}) && d.channel == ChannelOps {
+		c.By = b.Person
 	}
 	if !bound || !b.mayEnd(c.By, d.now) {
 		return Answer{}, refuse(CodeNotBound)
