@@ -52,7 +52,7 @@ func powerChild(dir string) error {
 	}
 	client := NewClient(conn)
 	for i := first; ; i++ {
-		d, err := client.Bind(ctx, card(i), powerPerson(i))
+		d, err := client.Bind(ctx, account(i), powerPerson(i))
 		if err != nil {
 			cancel()
 			return errors.Join(err, <-ended)
@@ -147,7 +147,7 @@ func TestPowerCut(t *testing.T) {
 		}
 		held := c.held()
 		for i := range last + 1 {
-			if _, known := held[tokenOf(t, card(i))]; !known {
+			if _, known := held[tokenOf(t, account(i))]; !known {
 				t.Fatalf("card %d is not bound, after %d was acknowledged", i, last)
 			}
 		}
@@ -156,7 +156,7 @@ func TestPowerCut(t *testing.T) {
 			t.Fatalf("%d cards are bound, after %d were", len(held), said+1)
 		}
 		next = len(held)
-		c.must(c.Bind(t.Context(), card(next), powerPerson(next)))
+		c.must(c.Bind(t.Context(), account(next), powerPerson(next)))
 		next++
 		c.checkFeed()
 		if err := c.stop(); err != nil {
