@@ -94,7 +94,7 @@ func texts() []codeText {
 		{CodePhysicalFull, "您名下已绑定一张实体卡,请先解绑后再绑定", "a physical card is bound already, unbind it first"},
 		{CodeNFCFull, "您名下已绑定一张手机NFC卡,请先解绑后再绑定", "a phone NFC card is bound already, unbind it first"},
 		{CodeHelperFull, "您代办的实体卡已达5张上限", "you have reached the limit of five cards upgraded for others"},
-		{CodeOtherOwner, "该卡已由其他用户绑定", "the card is bound by another person"},
+		{CodeOtherOwner, "该卡已由其他用户绑定", "the card is bound by another person, who has to unbind it first"},
 		{CodeBadNumber, "卡号有误,请核对卡面19位数字", "wrong number, please check the 19 digits on the card"},
 		{CodeUnsupported, "该卡种暂不支持升级", "this kind of card cannot be upgraded"},
 		{CodeBackOffice, "该卡种由后台统一升级,无需自行办理", "this kind of card is upgraded for you, there is nothing to do"},

@@ -42,7 +42,7 @@ func TestImport(t *testing.T) {
 
 	for _, in := range []string{file, "-"} {
 		r := gateline(t, env, strings.NewReader(text), "ops", "import", in)
-		r.want(t, 1, "4 rows imported, 15 rejected, ", ":6: E104 该卡已由其他用户绑定 (the credential is bound by another person)")
+		r.want(t, 1, "4 rows imported, 15 rejected, ", ":6: E104 该卡已由其他用户绑定 (the card is bound by another person, who has to unbind it first)")
 		for line, want := range map[int]string{
 			7: "19 digits, this one has 18", 8: "this one has 57", 9: "character 19", 10: "this one has 64", 11: "person: ", 12: "class: ",
 			13: "3 fields, the header has 6", 14: "the quotes are wrong", 15: "minute: ", 16: "anchor: ", 17: "hold_through: ", 18: "minute: ", 19: "neither",
