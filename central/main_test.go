@@ -51,15 +51,6 @@ func tokenOf(t *testing.T, text string) gateway.Token {
 	return card.Token
 }
 
-func personOf(t *testing.T, id string) Person {
-	t.Helper()
-	p, refusal := testDoor().person(id)
-	if refusal != nil {
-		t.Fatalf("person: %v", refusal)
-	}
-	return p
-}
-
 func testConfig(dir string, log *logtest.Buffer) Config {
 	return Config{Dir: dir, TokenKey: testKey(), FeedKeys: []gateway.FeedSecret{{1}, {2}}, Log: log.Logger(), Heartbeat: 50 * time.Millisecond}
 }
