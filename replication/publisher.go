@@ -103,10 +103,15 @@ func OpenPublisher(ctx context.Context, js jetstream.JetStream, cfg PublisherCon
 		if err == nil {
 			return p, nil
 		}
-		// One that publishes stored a head after we had read it: who was opened
-		// last is to win.
-		if !errors.Is(err, ErrFenced) || attempt == takeoverAttempts {
+		// One that publishes stored a head after we had read it, and who was opened
+		// last is to win; or it is not known what became of ours.
+		if !errors.Is(err, ErrFenced) && !errors.Is(err, errUnsure) || attempt == takeoverAttempts {
 			return nil, fmt.Errorf("open the feed: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("open the feed: %w", err)
+		case <-time.After(appendPause):
 		}
 	}
 }

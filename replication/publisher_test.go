@@ -95,14 +95,19 @@ func TestPublisherRefusesBadEntry(t *testing.T) {
 type lossy struct {
 	jetstream.JetStream
 	loseRequest, loseAck bool
+	times                int // less one; 0 = always
 }
 
 func (l *lossy) Publish(ctx context.Context, subject string, b []byte, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
-	if l.loseRequest {
+	lose := l.times != 1
+	if l.times > 1 {
+		l.times--
+	}
+	if l.loseRequest && lose {
 		return nil, nats.ErrTimeout
 	}
 	ack, err := l.JetStream.Publish(ctx, subject, b, opts...)
-	if l.loseAck && err == nil {
+	if l.loseAck && lose && err == nil {
 		return nil, nats.ErrTimeout
 	}
 	return ack, err
@@ -179,6 +184,32 @@ func TestPublisherStreamMadeAnew(t *testing.T) {
 	}
 	if err := c.pub.Publish(t.Context(), &Entry{Time: time.Now().UnixMicro()}); !errors.Is(err, ErrFenced) {
 		t.Errorf("publisher of the old stream: %v", err)
+	}
+}
+
+// A publisher whose first words are not acknowledged, stored or not, is opened all
+// the same.
+func TestPublisherOpenedWithLostAcknowledgements(t *testing.T) {
+	t.Parallel()
+	c := openCentre(t, t.TempDir(), "")
+	c.publish(2)
+	for _, l := range []*lossy{{JetStream: c.js, loseAck: true}, {JetStream: c.js, loseRequest: true}} {
+		l.times = 2
+		pub, err := OpenPublisher(t.Context(), l, testPublisher())
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := c.pub
+		c.pub = pub
+		c.publish(1)
+		c.publishShard(7)
+		if err := old.PublishShard(t.Context(), gateway.Shard{ID: 5}); !errors.Is(err, ErrFenced) {
+			t.Errorf("stale publisher: %v", err)
+		}
+	}
+	never := &lossy{JetStream: c.js, loseRequest: true}
+	if _, err := OpenPublisher(t.Context(), never, testPublisher()); !errors.Is(err, nats.ErrTimeout) {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -207,6 +207,10 @@ func (p *Publisher) signHead() ([]byte, error) {
 	return p.signer.signHead(&Head{At: p.position(), Schedule: p.shards.schedule, ScheduleAt: p.shards.scheduleAt, Complete: p.shards.complete})
 }
 
+// errUnsure says that it is not known whether a head was stored; who reads both
+// streams again knows.
+var errUnsure = errors.New("no server has acknowledged it")
+
 // takeOver stores a head in place of the one that was read, whatever else was
 // stored meanwhile: from then on a publisher that is still there is refused. Only
 // another head in between is in the way (ErrFenced).
@@ -215,12 +219,16 @@ func (p *Publisher) takeOver(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("sign the head of the shards: %w", err)
 	}
-	ack, err := p.js.Publish(ctx, subjectHead, b, jetstream.WithExpectLastSequencePerSubject(p.shards.headSequence),
+	attempt, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	ack, err := p.js.Publish(attempt, subjectHead, b, jetstream.WithExpectLastSequencePerSubject(p.shards.headSequence),
 		jetstream.WithExpectStream(StreamShards), jetstream.WithRetryAttempts(0))
 	var refused *jetstream.APIError
 	switch {
 	case errors.As(err, &refused) && sequenceRefused(refused):
 		err = fmt.Errorf("%w: another head was stored", ErrFenced)
+	case err != nil && ctx.Err() == nil && worthAnotherTry(err):
+		err = fmt.Errorf("%w: %w", errUnsure, err)
 	case err == nil:
 		p.shards.sequence, p.shards.headTime = ack.Sequence, p.last.Time
 		return nil
