@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	if config := os.Getenv(childConfig); config != "" {
 		os.Exit(child(config))
 	}
+	if setup := os.Getenv(partConfig); setup != "" {
+		os.Exit(runPart(setup))
+	}
 	goleak.VerifyTestMain(m)
 }
 
