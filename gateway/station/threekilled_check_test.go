@@ -105,10 +105,10 @@ func (tr *trial) check() string {
 	if registry := tr.registry(); len(held) == 0 || !maps.Equal(registry, held) || !maps.Equal(end.records, registry) {
 		tr.t.Errorf("at the end the centre has %d records, the box %d, and the commands make %d; they are not the same", len(registry), len(end.records), len(held))
 	}
-	unheard, refused := f.checkLives(tr)
+	c := f.checkLives(tr)
 	return fmt.Sprintf("%d commands, %d entries, %d of them with changes, once each; %d stores of a killed box looked at, each as its position says; "+
-		"%d lives of the box, %d entries that it had on the disk and had not told of; refused %d; the centre opened its streams anew %d times %q; %d records at the end, equal",
-		len(f.changed), len(f.entries), len(f.changed), len(tr.looks), len(tr.lives), unheard, refused, len(tr.ended), tr.ended, len(end.records))
+		"%d lives of the box, %d entries that it had on the disk and had not told of, %d refused, %d shards compared with the centre's, all the same; the centre opened its streams anew %d times %q; %d records at the end, equal",
+		len(f.changed), len(f.entries), len(f.changed), len(tr.looks), len(tr.lives), c.unheard, c.refused, c.verified, len(tr.ended), tr.ended, len(end.records))
 }
 
 // readFeed reads the feed from the server's streams.
@@ -267,13 +267,20 @@ func changesOf(fatal func(...any), tokens *gateway.Tokenizer, held records, p pl
 	return changes
 }
 
+// lifeCounts are those of all lives of the box.
+type lifeCounts struct {
+	unheard  int // entries that the store had and no life told of
+	refused  int // entries and answers
+	verified int // shards that agreed with the centre's
+}
+
 // checkLives holds what the box said of itself against the feed. In one life it
 // applies every entry with changes after the position it opened at, in order, none
 // left out and none twice. It opens where the life before ended: at the last entry
 // that one told of, at the one after it, where it was killed between the store's
-// answer and the word, or among entries without changes that follow. It returns in
-// how many lives that word was missing, and how many entries and answers it refused.
-func (f *feed) checkLives(tr *trial) (unheard, refused int) {
+// answer and the word, or among entries without changes that follow. Its
+// shards agree with the centre's all along, so that none is mended on the quiet.
+func (f *feed) checkLives(tr *trial) (c lifeCounts) {
 	told := uint64(0) // the last entry with changes that any life told of
 	hash := func(n uint64) string {
 		switch {
@@ -291,7 +298,7 @@ func (f *feed) checkLives(tr *trial) (unheard, refused int) {
 		if opened < told || to-from > 1 || l.opened.hash != hash(opened) {
 			tr.t.Errorf("life %d of the box opened at entry %d, the lives before had told of entry %d: %d with changes in between", i, opened, told, to-from)
 		}
-		unheard += to - from
+		c.unheard += to - from
 		for j, at := range l.at {
 			if to+j >= len(f.changed) || at.number != f.changed[to+j] || at.hash != hash(at.number) {
 				tr.t.Fatalf("life %d of the box opened at entry %d and applied %d as its %dth with changes; that is not the next", i, opened, at.number, j+1)
@@ -299,12 +306,15 @@ func (f *feed) checkLives(tr *trial) (unheard, refused int) {
 			told = at.number
 		}
 		told = max(told, opened)
-		refused += l.refused
+		c.refused, c.verified = c.refused+l.refused, c.verified+l.verified
 		if l.reloads != 0 || l.mismatches != 0 {
 			tr.t.Errorf("life %d of the box loaded all shards anew %d times and found %d that differ", i, l.reloads, l.mismatches)
 		}
 	}
-	return unheard, refused
+	if c.verified == 0 {
+		tr.t.Error("the box has compared no shard with the centre's")
+	}
+	return c
 }
 
 // registry reads what the centre wrote down at the end.

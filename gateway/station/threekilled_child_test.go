@@ -106,15 +106,15 @@ func (s *partSetup) runServer() error {
 }
 
 // runBox is a whole box. It says "up" with its position once it is open, and "at"
-// with each entry with changes once the store has it, with the counts of what must
-// not have happened.
+// with each entry with changes once the store has it, with counts of what must not
+// have happened, and of the shards that agreed.
 func (s *partSetup) runBox() error {
 	var box *Station
 	ctx := context.Background()
 	box, err := Open(ctx, s.Box, Options{Log: slog.New(slog.DiscardHandler), OnApplied: func(u gateway.Update) {
 		if len(u.Changes) > 0 {
 			c := box.feed.Stats()
-			fmt.Println("at", u.To.Number, hex.EncodeToString(u.To.Hash[:]), c.Refused, c.Reloads, c.Mismatches)
+			fmt.Println("at", u.To.Number, hex.EncodeToString(u.To.Hash[:]), c.Refused, c.Reloads, c.Mismatches, c.Verified)
 		}
 	}})
 	if err != nil {

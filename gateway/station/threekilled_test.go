@@ -62,8 +62,8 @@ type ack struct {
 type life struct {
 	opened said   // the store's position
 	at     []said // entries with changes, once the store had them
-	// refused, reloads and mismatches are the last that it said.
-	refused, reloads, mismatches int
+	// refused, reloads, mismatches and verified are the last that it said.
+	refused, reloads, mismatches, verified int
 }
 
 // said is an entry as a box names it.
@@ -231,7 +231,7 @@ func (tr *trial) take(which part, line string) {
 		tr.ups[which]++
 	case which == partBox && word == "at" && len(tr.lives) > 0:
 		l, at := &tr.lives[len(tr.lives)-1], said{}
-		_, err = fmt.Sscan(rest, &at.number, &at.hash, &l.refused, &l.reloads, &l.mismatches)
+		_, err = fmt.Sscan(rest, &at.number, &at.hash, &l.refused, &l.reloads, &l.mismatches, &l.verified)
 		l.at = append(l.at, at)
 	default:
 		err = fmt.Errorf("nobody expects that")
@@ -356,7 +356,7 @@ func (tr *trial) round(r *rand.Rand, most int) int {
 		if i > 0 {
 			tr.together++
 		}
-		if part(v) == partBox && r.IntN(3) == 0 {
+		if part(v) == partBox && r.IntN(2) == 0 {
 			tr.look()
 		}
 		if r.IntN(2) > 0 { // else at once
