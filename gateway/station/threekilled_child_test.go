@@ -143,10 +143,6 @@ func (s *partSetup) runCentre(stop <-chan struct{}) error {
 			Servers:  &central.Servers{URLs: []string{s.URL}, Auth: auth, Replicas: 1},
 			TokenKey: testKey(), FeedKeys: []gateway.FeedSecret{testFeedSecret},
 		})
-		if errors.Is(err, central.ErrServers) {
-			<-time.After(50 * time.Millisecond) // as gateline central does
-			continue
-		}
 		if err == nil {
 			var done bool
 			next, done, err = s.command(c, next, stop)
@@ -155,7 +151,10 @@ func (s *partSetup) runCentre(stop <-chan struct{}) error {
 			}
 			_ = c.Close() // its server may be gone
 		}
-		fmt.Println("ended", err)
+		if !errors.Is(err, central.ErrServers) { // else it waits for them
+			fmt.Printf("ended %q\n", fmt.Sprint(err))
+		}
+		<-time.After(50 * time.Millisecond)
 	}
 }
 
