@@ -147,7 +147,7 @@ func aloneConf(common []byte, clients, leafs, dir string) ([]byte, error) {
 	return []byte(text), nil
 }
 
-// quietPort returns an address that nobody listens on and that the system gives to
+// quietPort returns an address that nobody listens on and that Linux by default gives to
 // no connection: while the server is down, one that looks for it might otherwise
 // come out of the very port, and even meet itself there.
 func quietPort(t *testing.T) string {
