@@ -160,6 +160,8 @@ func (c *Central) open() error {
 	if c.conn, err = c.connect(append(report(c.cfg.Log), nats.Name("gateline centre"))...); err != nil {
 		return err
 	}
+	ctx, release := whileConnected(ctx, c.conn)
+	defer release()
 	js, err := jetstream.New(c.conn)
 	if err != nil {
 		return fmt.Errorf("use JetStream: %w", err)

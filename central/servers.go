@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -115,11 +116,34 @@ func report(log *slog.Logger) []nats.Option {
 	}
 }
 
-// serversError adds ErrServers where servers of the operator's did not answer, or
-// said that they cannot yet.
+// whileConnected returns a context that is canceled also when conn loses its server:
+// what was asked there is never answered. release ends it and returns when nothing
+// watches conn any more.
+func whileConnected(parent context.Context, conn *nats.Conn) (_ context.Context, release func()) {
+	ctx, cancel := context.WithCancel(parent)
+	lost := conn.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
+	if !conn.IsConnected() {
+		cancel()
+	}
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for range lost { // until it is no listener any more
+			cancel()
+		}
+	})
+	return ctx, func() {
+		conn.RemoveStatusListener(lost)
+		watching.Wait()
+		cancel()
+	}
+}
+
+// serversError adds ErrServers where servers of the operator's did not answer, went
+// down meanwhile, or said that they cannot yet. It is for what is done within
+// whileConnected, which nobody else cancels.
 func (cfg *Config) serversError(err error) error {
 	var refused *jetstream.APIError
-	waiting := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
+	waiting := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
 		errors.As(err, &refused) && (refused.Code == 503 || refused.ErrorCode == errNoPeers)
 	if cfg.Servers == nil || !waiting || errors.Is(err, ErrServers) {
 		return err
