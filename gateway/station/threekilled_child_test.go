@@ -162,13 +162,18 @@ func (s *partSetup) runCentre(stop <-chan struct{}) error {
 // or stop is closed and its records are written; done tells which.
 func (s *partSetup) command(c *central.Central, next int, stop <-chan struct{}) (_ int, done bool, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	var running sync.WaitGroup
-	defer running.Wait()
-	defer cancel()
+	var ended error
+	defer func() {
+		cancel()
+		running.Wait()
+		if err == nil {
+			err = ended
+		}
+	}()
 	running.Go(func() {
 		defer cancel()
-		err = c.Run(ctx)
+		ended = c.Run(ctx)
 	})
 	conn, connErr := c.Connect()
 	if connErr != nil {
