@@ -114,7 +114,7 @@ func newRoot(env environment) *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return errUsage{err} })
 	root.AddCommand(newStation(env), newSwitch(), newLine(env), newCheck(env), newOSDP(env), newCentral(env), newOps(env), newFleet(env), newFeedKey(), newLinkKey(),
-		newInspect(), newSimulate(), newDemo())
+		newInspect(), newSimulate(), newDemo(), newMan())
 	return root
 }
 
