@@ -35,6 +35,9 @@ const heartbeatInterval = time.Minute
 // Any other error is the disk's, and every later Apply returns it: the box is to
 // be started again.
 //
+// An update that purges (gateway.Update.Purge) leaves no record, and of those that
+// there were nothing that anybody can read.
+//
 // An update without data, or whose changes are all skipped, is a heartbeat: it
 // moves the position in memory and is written at most once a minute, free space
 // permitting.
@@ -59,8 +62,11 @@ func (s *Store) ApplyAll(updates []gateway.Update) error {
 		at = updates[i].To
 	}
 	for len(updates) > 0 {
-		n := together(updates)
-		if err := s.applyTogether(updates[:n]); err != nil {
+		n, apply := together(updates), s.applyTogether
+		if updates[0].Purge {
+			apply = func(u []gateway.Update) error { return s.purge(&u[0]) }
+		}
+		if err := apply(updates[:n]); err != nil {
 			return fmt.Errorf("apply entry %d: %w", updates[n-1].To.Number, err)
 		}
 		updates = updates[n:]
@@ -69,12 +75,12 @@ func (s *Store) ApplyAll(updates []gateway.Update) error {
 }
 
 // together returns how many of the updates go into the next transaction, at
-// least one.
+// least one. One that purges goes alone.
 func together(updates []gateway.Update) int {
 	changes := 0
 	for n := range updates {
 		changes += len(updates[n].Changes)
-		if n > 0 && changes > stepMost {
+		if n > 0 && (changes > stepMost || updates[n].Purge || updates[0].Purge) {
 			return n
 		}
 	}
@@ -115,7 +121,7 @@ func (s *Store) applyTogether(updates []gateway.Update) error {
 		}
 		return errors.Join(
 			b.setState(encoded, net.Keys, net.Complete, &net.To),
-			s.foldDue(b, len(packed)+stepKeySize+opBytes+trimBytes),
+			s.foldDue(b, len(packed)+sealSize+stepKeySize+opBytes+trimBytes),
 			s.addStep(b, net.Changes, packed),
 			s.trim(b))
 	})
@@ -177,6 +183,8 @@ func (s *Store) validate(u *gateway.Update, at gateway.Position) error {
 		return refuse("the store is in epoch %d; a new epoch needs a new load", at.Epoch)
 	case at != gateway.Position{} && u.To.Number <= at.Number:
 		return refuse("the store is at entry %d already", at.Number)
+	case u.Purge && len(u.Changes) > 0:
+		return refuse("it purges and has changes")
 	case len(u.Changes) > gateway.MaxChanges:
 		return refuse("%d changes, at most %d", len(u.Changes), gateway.MaxChanges)
 	}

@@ -5,17 +5,19 @@
 // # On disk
 //
 // A store owns one directory. It holds the file GATELINE-CACHE, which names
-// the format, and the folder badger/. The marker is written first, so that a
+// the format, the folder badger/, and KEY-n, the key under which what is known of
+// records is sealed; a purge makes the next one and destroys this. The marker is written first, so that a
 // directory without it is either empty or somebody else's; somebody else's is
 // refused and left as it is.
 //
 // Keys start with one byte that names their space:
 //
-//	'h' + shard, 2 bytes big-endian    the records of a shard, packed
+//	'h' + shard, 2 bytes big-endian    the records of a shard, packed and sealed
 //	'j' + number, 8 bytes big-endian   a step of the journal: changes that shards' values lack, packed
+//	                                   and sealed
 //	'm' + shard, 2 bytes big-endian    the shard's mark: epoch and number of what it was loaded from,
 //	                                   the last step its value contains, how many records that has
-//	's' + name                         the feed's state: position, schedule, keys, complete
+//	's' + name                         the feed's state: position, schedule, keys, complete; the last purge
 //	'l' + name                         the box's own settings, see SaveLocal
 //
 // The leading byte keeps the spaces apart and every key clear of the prefix

@@ -43,7 +43,7 @@ func (s *Store) fill(id gateway.ShardID) error {
 	var value []byte
 	var err error
 	if s.held[id].records > 0 {
-		value, err = s.get(string(shardKey(id)))
+		value, err = s.shardValue(s.seals.Load(), id)
 	}
 	if err == nil {
 		s.room, err = unpackShard(s.room[:0], value, id, int(s.held[id].records))
@@ -55,6 +55,15 @@ func (s *Store) fill(id gateway.ShardID) error {
 	s.index.fill(s.room)
 	s.nowFilled(id)
 	return nil
+}
+
+// shardValue returns a shard's value, packed; nil if there is none.
+func (s *Store) shardValue(seals *sealer, id gateway.ShardID) ([]byte, error) {
+	sealed, err := s.get(string(shardKey(id)))
+	if err != nil {
+		return nil, err
+	}
+	return seals.unseal(nil, shardKey(id), sealed)
 }
 
 // nowFilled notes that the index has the shard whole. It needs mu.
@@ -80,7 +89,7 @@ func (s *Store) lookupEarly(t gateway.Token) (gateway.Record, bool, error) {
 	if record, known, changed := s.index.peek(t); changed {
 		return record, known, nil
 	}
-	value, err := s.get(string(shardKey(id)))
+	value, err := s.shardValue(s.seals.Load(), id)
 	var record gateway.Record
 	known := false
 	if err == nil {

@@ -93,6 +93,9 @@ func (c *clock) Now() time.Time { return c.now }
 type model map[gateway.Token]gateway.Record
 
 func (m model) apply(u gateway.Update) {
+	if u.Purge {
+		clear(m)
+	}
 	for _, c := range u.Changes {
 		if c.Delete {
 			delete(m, c.Token)
@@ -131,8 +134,11 @@ func randomRecord(r *rand.Rand) gateway.Record {
 	return rec
 }
 
+const purgeEvery = 29
+
 // updateOf returns update number n, whose content depends on n alone: mostly
-// small, now and then of the largest size, one in three changes a deletion.
+// small, now and then of the largest size, one in three changes a deletion; each
+// purgeEvery-th purges instead.
 func updateOf(n uint64) gateway.Update {
 	r := rand.New(rand.NewPCG(n, 42))
 	size := 1 + r.IntN(400)
@@ -145,6 +151,10 @@ func updateOf(n uint64) gateway.Update {
 	}
 	if n%rotateEvery == 1 {
 		u.Keys = termsAt(n)
+	}
+	if n%purgeEvery == 0 {
+		u.Purge = true
+		return u
 	}
 	for _, i := range r.Perm(universe)[:size] {
 		c := gateway.Change{Token: tokenAt(i), Delete: r.IntN(3) == 0}

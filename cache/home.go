@@ -34,8 +34,8 @@ const (
 	markerPrefix = "gateline cache format "
 	// format is the layout described in the package comment. Format 1 had
 	// neither the hash of the last entry nor the keys of the feed, format 2 no
-	// marks of shards, format 3 a key for each record.
-	format = 4
+	// marks of shards, format 3 a key for each record; format 4 did not seal.
+	format = 5
 
 	badgerDir = "badger"
 	// lostFound is what a fresh file system of its own holds.

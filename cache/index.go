@@ -279,6 +279,19 @@ func (x *index) resize(records int) {
 	x.slots.Store(next)
 }
 
+// clear forgets every record, and leaves none in the memory that the table had.
+func (x *index) clear() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	old := *x.slots.Swap(newSlots(0))
+	x.used, x.live = 0, 0
+	x.zero.Store(0)
+	for i := range old {
+		old[i].key.Store(0)
+		old[i].value.Store(0)
+	}
+}
+
 // records returns how many records there are.
 func (x *index) records() int {
 	x.mu.Lock()

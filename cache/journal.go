@@ -64,7 +64,7 @@ func (s *Store) addStep(b *batch, changes []gateway.Change, packed []byte) error
 		}
 	}
 	s.due += len(changes) + stepWork
-	return b.set(stepKey(s.step), packed)
+	return b.set(stepKey(s.step), s.seals.Load().seal(stepKey(s.step), packed))
 }
 
 // foldDue folds as many shards as are due and fit into b beside so many bytes.
@@ -118,7 +118,7 @@ func (s *Store) oldestShard() (id gateway.ShardID, ok bool) {
 func (s *Store) fold(b *batch, id gateway.ShardID, beside int) (bool, error) {
 	first, _ := id.Range()
 	s.room = s.index.shard(s.room[:0], id)
-	value := packChanges(first, s.room)
+	value := s.seals.Load().seal(shardKey(id), packChanges(first, s.room))
 	if !b.fits(shardOps+1, len(value)+shardBytes+beside) {
 		return false, nil
 	}
@@ -160,7 +160,7 @@ func (s *Store) replay() error {
 	defer it.Close()
 	last := uint64(0)
 	for it.Rewind(); it.Valid(); it.Next() {
-		n, changes, err := readStep(s.reach[:0], it.Item())
+		n, changes, err := s.seals.Load().readStep(s.reach[:0], it.Item(), s.purged.step)
 		if err != nil {
 			return err
 		}
@@ -198,13 +198,19 @@ func (s *Store) lacking(changes []gateway.Change, step uint64) []gateway.Change 
 	return kept
 }
 
-// readStep appends a step's changes to into and returns its number.
-func readStep(into []gateway.Change, item *badger.Item) (n uint64, changes []gateway.Change, err error) {
+// readStep appends a step's changes to into and returns its number. Of steps up to
+// purged it returns the number only.
+func (s *sealer) readStep(into []gateway.Change, item *badger.Item, purged uint64) (n uint64, changes []gateway.Change, err error) {
 	if n, err = stepOf(item.Key()); err != nil {
 		return 0, into, err
 	}
+	if n <= purged {
+		return n, into, nil
+	}
 	err = item.Value(func(v []byte) (err error) {
-		changes, err = unpackChanges(into, v, 0, ^gateway.Token(0))
+		if v, err = s.unseal(nil, item.Key(), v); err == nil {
+			changes, err = unpackChanges(into, v, 0, ^gateway.Token(0))
+		}
 		return err
 	})
 	if err != nil {

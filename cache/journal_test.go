@@ -25,6 +25,12 @@ func setValue(t testing.TB, s *Store, key, value []byte) {
 	}
 }
 
+// setSealed stores a value as the store would.
+func setSealed(t testing.TB, s *Store, key, value []byte) {
+	t.Helper()
+	setValue(t, s, key, s.seals.Load().seal(key, value))
+}
+
 func TestPackedChanges(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []int{0, 1, 2, 500} {
@@ -186,8 +192,8 @@ func TestDamagedJournal(t *testing.T) {
 		"a step is gone":                func(s *Store) { setValue(t, s, stepKey(s.step-1), nil) },
 		"the last step is gone":         func(s *Store) { setValue(t, s, stepKey(s.step), nil) },
 		"a key that is no step's":       func(s *Store) { setValue(t, s, append(stepKey(1), 0), []byte("x")) },
-		"a step with a damaged record":  func(s *Store) { setValue(t, s, stepKey(s.step), appendSum([]byte{0, 1, 0xff})) },
-		"a step with two changes twice": func(s *Store) { setValue(t, s, stepKey(s.step), appendSum([]byte{0, 2, 0, 0})) },
+		"a step with a damaged record":  func(s *Store) { setSealed(t, s, stepKey(s.step), appendSum([]byte{0, 1, 0xff})) },
+		"a step with two changes twice": func(s *Store) { setSealed(t, s, stepKey(s.step), appendSum([]byte{0, 2, 0, 0})) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -225,7 +231,11 @@ func TestUnreadableShard(t *testing.T) {
 			if err := s.Load(gateway.Load{Shards: h.shards(2, 1, 2)}); err != nil {
 				t.Fatal(err)
 			}
-			setValue(t, s, shardKey(1), value)
+			if name == "of no records" || name == "a deletion" {
+				setSealed(t, s, shardKey(1), value)
+			} else {
+				setValue(t, s, shardKey(1), value)
+			}
 			closeStore(t, s)
 			s = open(t, dir, testOptions())
 			defer closeStore(t, s)

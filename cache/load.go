@@ -197,7 +197,7 @@ func (w *loader) room(ops, bytes int) error {
 func (w *loader) shard(shard *gateway.Shard) error {
 	s, id, mark := w.s, shard.ID, markOf(shard)
 	first, _ := id.Range()
-	value := packChanges(first, shard.Records)
+	value := s.seals.Load().seal(shardKey(id), packChanges(first, shard.Records))
 	if err := w.room(shardOps, len(value)+shardBytes); err != nil {
 		return err
 	}

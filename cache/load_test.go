@@ -240,12 +240,12 @@ func TestSumAndRepair(t *testing.T) {
 	record := gateway.Record{Class: gateway.ClassRed}
 	for name, damage := range map[string]func(*Store){
 		"a record is gone from the disk": func(s *Store) {
-			setValue(t, s, shardKey(id), packChanges(first, held[1:]))
+			setSealed(t, s, shardKey(id), packChanges(first, held[1:]))
 		},
 		"a record on the disk is another": func(s *Store) {
 			other := slices.Clone(held)
 			other[3].Record.Class ^= 1
-			setValue(t, s, shardKey(id), packChanges(first, other))
+			setSealed(t, s, shardKey(id), packChanges(first, other))
 		},
 		"the shard is gone from the disk":   func(s *Store) { setValue(t, s, shardKey(id), nil) },
 		"the disk has something else there": func(s *Store) { setValue(t, s, shardKey(id), []byte("x")) },
@@ -334,7 +334,7 @@ func TestLargestTransactions(t *testing.T) {
 	}
 	s := open(t, t.TempDir(), testOptions())
 	value := packChanges(first, shard.Records)
-	if len(value) >= valueThreshold || !s.newBatch().fits(shardOps, len(value)+shardBytes+trimBytes) {
+	if len(value)+sealSize >= valueThreshold || !s.newBatch().fits(shardOps, len(value)+sealSize+shardBytes+trimBytes) {
 		t.Errorf("a shard of %d bytes does not fit", len(value))
 	}
 

@@ -13,8 +13,8 @@ import (
 // Each calls fn for every record in the order of the tokens, as the store is
 // between two updates at the moment of the call; shards that are not loaded are
 // left out. Updates go on meanwhile. It reads the disk, and keeps in memory what
-// the journal holds, at most some 50 MB. It returns the first error of fn, or
-// ErrClosed once Close is called. fn may use the store but not close it.
+// the journal holds, at most some 50 MB. It returns the first error of fn,
+// ErrClosed once Close is called, or ErrPurged once the store is purged. fn may use the store but not close it.
 func (s *Store) Each(fn func(gateway.Token, gateway.Record) error) error {
 	scan, err := s.snapshot()
 	if err != nil {
@@ -25,6 +25,8 @@ func (s *Store) Each(fn func(gateway.Token, gateway.Record) error) error {
 	switch {
 	case s.closed.Load():
 		return ErrClosed
+	case scan.over():
+		return ErrPurged
 	case err != nil:
 		return damaged(s.home.path, err)
 	}
@@ -46,6 +48,9 @@ func (s *Store) Each(fn func(gateway.Token, gateway.Record) error) error {
 			if s.closed.Load() {
 				return ErrClosed
 			}
+			if scan.over() {
+				return ErrPurged
+			}
 			if err := fn(records[i].Token, records[i].Record); err != nil {
 				return err
 			}
@@ -62,6 +67,9 @@ type scan struct {
 	txn  *badger.Txn
 	it   *badger.Iterator
 	held []held
+	// seals has the key of its time; steps up to purged cannot be read.
+	seals  *sealer
+	purged uint64
 	// loaded says for each shard whether it was.
 	loaded []bool
 }
@@ -72,7 +80,7 @@ func (s *Store) snapshot() (*scan, error) {
 	if s.closed.Load() {
 		return nil, ErrClosed
 	}
-	c := &scan{s: s, txn: s.db.NewTransactionAt(s.version, false), held: slices.Clone(s.held), loaded: make([]bool, gateway.Shards)}
+	c := &scan{s: s, txn: s.db.NewTransactionAt(s.version, false), held: slices.Clone(s.held), seals: s.seals.Load(), purged: s.purged.step, loaded: make([]bool, gateway.Shards)}
 	for id, m := range s.marks {
 		c.loaded[id] = m.Loaded()
 	}
@@ -82,6 +90,9 @@ func (s *Store) snapshot() (*scan, error) {
 	s.scans.Add(1)
 	return c, nil
 }
+
+// over reports whether the store was purged since.
+func (c *scan) over() bool { return c.s.seals.Load() != c.seals }
 
 func (c *scan) close() {
 	c.it.Close()
@@ -97,7 +108,7 @@ func (c *scan) journal() (newer []gateway.Change, err error) {
 			return nil, nil // Each looks too
 		}
 		before := len(newer)
-		n, all, err := readStep(newer, c.it.Item())
+		n, all, err := c.seals.readStep(newer, c.it.Item(), c.purged)
 		if err != nil {
 			return nil, err
 		}
@@ -139,6 +150,9 @@ func (c *scan) shard(into []gateway.Change, id gateway.ShardID, newer []gateway.
 	}
 	if !c.loaded[id] {
 		return into, nil
+	}
+	if value, err = c.seals.unseal(nil, shardKey(id), value); err != nil {
+		return into, err
 	}
 	into, err = unpackShard(into, value, id, int(c.held[id].records))
 	if err != nil || len(newer) == 0 {

@@ -100,6 +100,8 @@ type Store struct {
 	usable   atomic.Bool
 	// loaded follows marks.
 	loaded loadedShards
+	// seals has the key in force; a purge replaces it.
+	seals atomic.Pointer[sealer]
 
 	// mu guards all that follows and serialises writers. A scan holds it only
 	// while it takes its snapshot.
@@ -127,6 +129,7 @@ type Store struct {
 	// removed, due what was applied and not folded for yet.
 	step, firstStep uint64
 	due             int
+	purged          purgeState
 	// tokens is room to look for duplicates in an update, reach for the changes
 	// that reach their shards, room for the records of one.
 	tokens []gateway.Token
@@ -182,6 +185,9 @@ func (s *Store) load() error {
 		return fmt.Errorf("keys of the feed: %w", err)
 	}
 	if err := s.loadMarks(); err != nil {
+		return err
+	}
+	if err := s.loadPurge(); err != nil {
 		return err
 	}
 	if b, err = s.get(keyComplete); err != nil {

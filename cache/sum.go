@@ -33,7 +33,7 @@ func (s *Store) Sum(id gateway.ShardID) (gateway.ShardSum, error) {
 	s.room = s.index.shard(s.room[:0], id)
 	if well && s.held[id].oldest == 0 && s.failed == nil {
 		first, _ := id.Range()
-		value, err := s.get(string(shardKey(id)))
+		value, err := s.shardValue(s.seals.Load(), id)
 		if len(s.room) == 0 {
 			well = err == nil && value == nil
 		} else {

@@ -59,6 +59,9 @@ type Update struct {
 	// Keys replaces the terms of the feed's keys the box knows, oldest first,
 	// at most MaxKeyTerms of them; nil = unchanged.
 	Keys []KeyTerm
+	// Purge erases every record of every shard, whatever purpose they were for,
+	// so that nobody can read them any more (IMP-10); Changes is then empty.
+	Purge bool
 	// Complete marks the first entry at which the box holds everything the
 	// centre had when the box first asked. Until then an absent record means
 	// nothing (R24, IMP-19). It is never taken back.

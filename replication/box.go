@@ -32,7 +32,9 @@ type Store interface {
 	// again with the others until it returns nil. A change of a shard that is not
 	// loaded, or whose mark is of the update's epoch and has at least its number,
 	// is passed over. The first update of an empty store, if it is entry 1, makes
-	// every shard loaded, at number 0.
+	// every shard loaded, at number 0. One that purges empties every shard, loaded
+	// from then on at its number, except those with a higher one, which are not
+	// loaded any more.
 	ApplyAll(updates []gateway.Update) error
 	// Marks returns what the store holds of each of the gateway.Shards shards;
 	// the caller may change the slice.

@@ -22,7 +22,7 @@ var (
 
 // Entry is one message of the feed: a batch of record changes, a new schedule
 // of policy documents, the next key of the feed, the checkpoint of a shard, any of
-// these together, or none (a heartbeat).
+// these together, or none (a heartbeat); or the order to erase every record.
 type Entry struct {
 	// Epoch identifies one life of the feed, Number the entry's place in it,
 	// from 1. Publisher.Publish assigns both.
@@ -46,6 +46,9 @@ type Entry struct {
 	// Checkpoint is the sum of a shard right before this entry; nil = none.
 	// Publisher.Publish assigns it.
 	Checkpoint *gateway.Checkpoint
+	// Purge ends the purpose of the records: every one is to be erased (IMP-10).
+	// Then there are neither changes nor a checkpoint.
+	Purge bool
 }
 
 // Signed is an entry as it stands in the feed. Nothing but Verify says that it
@@ -70,7 +73,8 @@ const (
 	sectionSchedule   = 1 << 1
 	sectionKey        = 1 << 2
 	sectionCheckpoint = 1 << 3
-	sectionsKnown     = sectionChanges | sectionSchedule | sectionKey | sectionCheckpoint
+	sectionPurge      = 1 << 4 // has no bytes
+	sectionsKnown     = sectionChanges | sectionSchedule | sectionKey | sectionCheckpoint | sectionPurge
 )
 
 const (
@@ -163,6 +167,9 @@ func (e *Entry) checkHeader() error {
 	if e.Epoch == 0 || e.Number == 0 || e.Time <= 0 {
 		return fmt.Errorf("%w: epoch, number or time is not above zero", ErrEntry)
 	}
+	if e.Purge && (len(e.Changes) > 0 || e.Checkpoint != nil) {
+		return fmt.Errorf("%w: an entry that purges has neither changes nor a checkpoint", ErrEntry)
+	}
 	if (e.Number == 1) != (e.Before == gateway.Hash{}) {
 		return fmt.Errorf("%w: every entry but the first has a hash of the one before", ErrEntry)
 	}
@@ -182,6 +189,9 @@ func (e *Entry) sections() byte {
 	}
 	if e.Checkpoint != nil {
 		sections |= sectionCheckpoint
+	}
+	if e.Purge {
+		sections |= sectionPurge
 	}
 	return sections
 }
@@ -239,6 +249,9 @@ func DecodeEntry(b []byte) (Signed, error) {
 func (e *Entry) readSections(sections byte, b []byte) (err error) {
 	if sections&^sectionsKnown != 0 {
 		return fmt.Errorf("%w: unknown sections %#02x", ErrEntry, sections)
+	}
+	if e.Purge = sections&sectionPurge != 0; e.Purge && sections&(sectionChanges|sectionCheckpoint) != 0 {
+		return fmt.Errorf("%w: it purges and has changes or a checkpoint", ErrEntry)
 	}
 	if sections&sectionChanges != 0 {
 		e.Changes, b, err = readChanges(b)

@@ -72,6 +72,8 @@ func TestEntryRoundTrip(t *testing.T) {
 		"key":        {Epoch: 1, Number: 2, Time: 3, Before: someHash, NextKey: nextKey},
 		"everything": {Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: every, Schedule: testSchedule(1), NextKey: nextKey},
 		"full":       {Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: randomChanges(gateway.MaxChanges)},
+		"purge":      {Epoch: 1, Number: 2, Time: 3, Before: someHash, Purge: true},
+		"end":        {Epoch: 1, Number: 2, Time: 3, Before: someHash, Purge: true, Schedule: testSchedule(1), NextKey: nextKey},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := slices.Clone(e.Changes)
@@ -150,6 +152,10 @@ func TestSignRefuses(t *testing.T) {
 		"greatest twice": func(e *Entry) { e.Changes = []gateway.Change{{Token: ^gateway.Token(0)}, {Token: ^gateway.Token(0)}} },
 		"bad record":     func(e *Entry) { e.Changes = []gateway.Change{{Record: gateway.Record{Class: 9}}} },
 		"bad schedule":   func(e *Entry) { e.Schedule = &gateway.Schedule{} },
+		"purge, changes": func(e *Entry) { e.Purge, e.Changes = true, []gateway.Change{{Token: 5}} },
+		"purge, checkpoint": func(e *Entry) {
+			e.Purge, e.Checkpoint = true, &gateway.Checkpoint{Shard: 5}
+		},
 	} {
 		e := Entry{Epoch: 1, Number: 2, Time: 1, Before: someHash}
 		change(&e)
@@ -170,7 +176,8 @@ func TestDecodeEntryRefuses(t *testing.T) {
 	cases := map[string][]byte{
 		"version 1":          set(0, 1),
 		"version 3":          set(0, 3),
-		"unknown section":    set(1, 17),
+		"unknown section":    set(1, 33),
+		"purge and changes":  set(1, 17),
 		"missing checkpoint": set(1, 9),
 		"missing section":    set(1, 3),
 		"missing key":        set(1, 5),
@@ -263,6 +270,7 @@ func FuzzDecodeEntry(f *testing.F) {
 		{Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: randomChanges(40)},
 		{Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: realisticChanges(5)},
 		{Epoch: 1, Number: 2, Time: 3, Before: someHash, Schedule: testSchedule(1)},
+		{Epoch: 1, Number: 2, Time: 3, Before: someHash, Schedule: testSchedule(1), Purge: true},
 		{Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: randomChanges(3), Schedule: testSchedule(1), NextKey: nextKey,
 			Checkpoint: &gateway.Checkpoint{Shard: 5, Sum: gateway.ShardSum{Records: 9, Hash: someHash}}},
 	} {

@@ -221,6 +221,7 @@ func (f *Follower) Update(s *Signed) gateway.Update {
 		To:       positionOf(s),
 		Changes:  s.Changes,
 		Schedule: s.Schedule,
+		Purge:    s.Purge,
 		Keys:     f.termsAfter(s),
 		Complete: !f.usable && f.asked && s.Number >= f.target,
 	}

@@ -36,15 +36,22 @@ func (r *runner) apply(ctx context.Context, e *Signed) {
 	if e.Checkpoint != nil && (!r.flush(ctx) || !r.prove(e)) {
 		return
 	}
-	first := r.follower.Position().Epoch == 0
+	// The first entry makes every shard loaded, a purge empties them.
+	alone := r.follower.Position().Epoch == 0 || e.Purge
+	if alone && !r.flush(ctx) {
+		return
+	}
 	u := r.follower.Update(e)
 	r.follower.Applied(&u)
 	r.group.add(u)
 	// It named the hash of the entry we stood at.
 	r.verified = true
 	r.reportKeys(e)
-	if first && r.flush(ctx) {
-		r.marks = r.cfg.Store.Marks() // the first entry has made every shard loaded
+	if alone && r.flush(ctx) {
+		r.marks = r.cfg.Store.Marks()
+	}
+	if e.Purge {
+		r.log.Info("the centre has ended the purpose of the records: every one was erased", "entry", e.Number)
 	}
 }
 

@@ -385,7 +385,8 @@ func TestRepairInVain(t *testing.T) {
 					t.Errorf("%d reports in round %d:\n%s", n, round, log)
 				}
 			}
-			if s := box.Stats(); s.Mismatches != 6 || s.Verified != 0 || (s.Repairs == 3) != (name == "differs again") {
+			// A repair that took too long is tried once more.
+			if s := box.Stats(); s.Mismatches < 6 || s.Verified != 0 || (s.Repairs == 3) != (name == "differs again") {
 				t.Errorf("%+v", s)
 			}
 		})

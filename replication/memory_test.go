@@ -80,6 +80,15 @@ func (s *memory) apply(u gateway.Update) {
 			s.marks[i].Epoch = u.To.Epoch
 		}
 	}
+	if u.Purge {
+		clear(s.records)
+		for i, m := range s.marks {
+			s.marks[i] = gateway.ShardMark{}
+			if m.Epoch != u.To.Epoch || m.Number <= u.To.Number {
+				s.marks[i] = gateway.ShardMark{Epoch: u.To.Epoch, Number: u.To.Number}
+			}
+		}
+	}
 	for _, c := range u.Changes {
 		mark := s.marks[gateway.ShardOf(c.Token)]
 		if !mark.Loaded() || mark.Epoch == u.To.Epoch && mark.Number >= u.To.Number {

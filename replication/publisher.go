@@ -73,7 +73,7 @@ type Publisher struct {
 	maxAge  time.Duration
 
 	mu   sync.Mutex // guards the following, and makes publishing one at a time
-	last Entry      // without Changes, Schedule and Checkpoint
+	last Entry      // without Changes, Schedule, Checkpoint and Purge
 	// hash is that of the last entry.
 	hash gateway.Hash
 	// signer signs the next entry.
@@ -269,7 +269,7 @@ func checkStream(c *jetstream.StreamConfig) (uint64, error) {
 }
 
 // Last returns the last entry known to be in the feed, without its Changes,
-// Schedule and Checkpoint. Its Number is zero if there is none; its Epoch is
+// Schedule, Checkpoint and Purge. Its Number is zero if there is none; its Epoch is
 // always set.
 func (p *Publisher) Last() Entry {
 	p.mu.Lock()
@@ -307,7 +307,7 @@ func (p *Publisher) Publish(ctx context.Context, e *Entry) error {
 		return fmt.Errorf("publish the entry after %d: %w", p.last.Number, err)
 	}
 	e.Epoch, e.Number, e.Before, e.Checkpoint = p.last.Epoch, p.last.Number+1, p.hash, nil
-	if p.shards.checkpointAt == e.Number {
+	if p.shards.checkpointAt == e.Number && !e.Purge {
 		e.Checkpoint = p.shards.checkpoint
 	}
 	p.raiseTime(e)
@@ -387,7 +387,7 @@ func (p *Publisher) store(ctx context.Context, b []byte, e *Entry) error {
 func (p *Publisher) settle(e *Entry, b []byte) {
 	p.note(e, b)
 	p.last, p.hash, p.unsure = *e, sha256.Sum256(b), nil
-	p.last.Changes, p.last.Schedule, p.last.Checkpoint = nil, nil, nil
+	p.last.Changes, p.last.Schedule, p.last.Checkpoint, p.last.Purge = nil, nil, nil, false
 	if next := p.signerOf(func(s *signer) bool { return s.public == e.NextKey }); next != nil {
 		p.signer = next
 	}

@@ -75,6 +75,17 @@ type Report struct {
 	Feed  ReportFeed  `json:"feed"`
 
 	Shards ReportShards `json:"shards"`
+
+	// Purge is the receipt for the last order to erase every record; nil = there
+	// was none. The station's own account at the hub says that it is its own.
+	Purge *ReportPurge `json:"purge,omitempty"`
+}
+
+// ReportPurge says at which entry a box has erased every record, so that nobody
+// can read one any more (IMP-10).
+type ReportPurge struct {
+	Epoch  uint64 `json:"epoch"`
+	Number uint64 `json:"number"`
 }
 
 // ReportPosition is a gateway.Position.

@@ -178,6 +178,11 @@ func (p *Publisher) note(e *Entry, b []byte) {
 		p.shards.headDue, p.shards.complete = true, false
 		clear(p.shards.written)
 	}
+	if e.Purge {
+		// The snapshots of before hold what is to be nowhere: they are replaced soon.
+		p.shards.headDue, p.shards.complete = true, false
+		clear(p.shards.written)
+	}
 }
 
 // storeDue stores what has to be stored before anything else is: so what a box

@@ -31,6 +31,7 @@ type feedFound struct {
 	Schedules   uint64    `json:"schedules"`
 	Rotations   uint64    `json:"rotations"`
 	Checkpoints uint64    `json:"checkpoints"`
+	Purges      uint64    `json:"purges"`
 	Heartbeats  uint64    `json:"heartbeats"`
 	Bytes       uint64    `json:"bytes"`
 	Signatures  proofs    `json:"signatures"`
@@ -63,6 +64,7 @@ type entryFound struct {
 	CheckpointBytes int    `json:"checkpoint_bytes"`
 	CheckpointShard *int   `json:"checkpoint_shard,omitempty"`
 	CheckpointSum   string `json:"checkpoint_sum,omitempty"`
+	Purge           bool   `json:"purge,omitempty"`
 }
 
 // feedLook is one call of inspect feed.
@@ -205,7 +207,7 @@ func (w *feedWalk) add(e *replication.Signed, proof replication.Proof) {
 		count *uint64
 	}{
 		{len(e.Changes) > 0, &f.Batches}, {e.Schedule != nil, &f.Schedules},
-		{e.NextKey != (gateway.FeedKey{}), &f.Rotations}, {e.Checkpoint != nil, &f.Checkpoints},
+		{e.NextKey != (gateway.FeedKey{}), &f.Rotations}, {e.Checkpoint != nil, &f.Checkpoints}, {e.Purge, &f.Purges},
 	} {
 		if s.has {
 			*s.count++
@@ -236,6 +238,7 @@ func (f *feedFound) text() string {
 	b.add("schedules", "%d", f.Schedules)
 	b.add("next keys", "%d", f.Rotations)
 	b.add("checkpoints", "%d", f.Checkpoints)
+	b.add("purges", "%d", f.Purges)
 	b.add("heartbeats", "%d", f.Heartbeats)
 	b.add("bytes", "%d", f.Bytes)
 	b.notes(f.Notes)
@@ -278,7 +281,7 @@ func newEntryFound(e *replication.Signed) *entryFound {
 	f := &entryFound{
 		Number: e.Number, Epoch: epochText(e.Epoch), Time: time.UnixMicro(e.Time).UTC(), Source: e.Source,
 		Before: hashText(e.Before), Hash: hashText(e.Hash), Key: e.Signer.String(), Bytes: all,
-		ChangesBytes: sizes.Changes, Changes: len(e.Changes), ScheduleBytes: sizes.Schedule, CheckpointBytes: sizes.Checkpoint,
+		ChangesBytes: sizes.Changes, Changes: len(e.Changes), ScheduleBytes: sizes.Schedule, CheckpointBytes: sizes.Checkpoint, Purge: e.Purge,
 	}
 	if e.NextKey != (gateway.FeedKey{}) {
 		f.NextKey = e.NextKey.ID().String()
@@ -311,6 +314,9 @@ func (f *entryFound) text() string {
 	}
 	if f.CheckpointShard != nil {
 		holds = append(holds, fmt.Sprintf("the checkpoint of shard %d, sum %s", *f.CheckpointShard, firstDigits(f.CheckpointSum)))
+	}
+	if f.Purge {
+		holds = append(holds, "the order to erase every record")
 	}
 	if holds == nil {
 		holds = []string{"nothing: a heartbeat"}

@@ -240,7 +240,7 @@ func TestInspect(t *testing.T) {
 		{"feed --feed-key " + key.String(), []string{
 			"entries     1 … 9, 2022-05-30 08:00:00 … 2022-05-30 08:00:08\n", "signatures  9 right\n",
 			fmt.Sprintf("key         %v from entry 1\nkey         %v from entry 6\n", from, next),
-			"changes     6 in 2 of the entries\nschedules   1\nnext keys   1\ncheckpoints 3\nheartbeats  3\n",
+			"changes     6 in 2 of the entries\nschedules   1\nnext keys   1\ncheckpoints 3\npurges      0\nheartbeats  3\n",
 		}},
 		{"feed", []string{"signatures  5 NOT VERIFIED, 4 right by keys that the feed itself announces; give the public key"}},
 		// The key of a part comes from what announced it.

@@ -38,7 +38,7 @@ type feedBench struct {
 
 var benchSecret = gateway.FeedSecret{1}
 
-func openFeedBench(b *testing.B) *feedBench {
+func openFeedBench(b testing.TB) *feedBench {
 	b.Helper()
 	f := &feedBench{entropy: rand.New(rand.NewPCG(1, 2)), now: time.Now().UnixMicro()}
 	quiet := slog.New(slog.DiscardHandler)
@@ -75,7 +75,7 @@ func openFeedBench(b *testing.B) *feedBench {
 	return f
 }
 
-func (f *feedBench) publish(b *testing.B, changes []gateway.Change) {
+func (f *feedBench) publish(b testing.TB, changes []gateway.Change) {
 	f.now += 1000
 	if err := f.pub.Publish(b.Context(), &replication.Entry{Time: f.now, Changes: changes}); err != nil {
 		b.Fatal(err)
@@ -86,9 +86,9 @@ func (f *feedBench) record() gateway.Record {
 	return gateway.Record{Class: gateway.ClassNormal, Anchor: gateway.Day(19_000 + f.entropy.IntN(4))}
 }
 
-// snapshots stores a snapshot of every shard, -records in all.
-func (f *feedBench) snapshots(b *testing.B) {
-	each := (*benchRecords + gateway.Shards - 1) / gateway.Shards
+// snapshots stores a snapshot of every shard, so many records in all.
+func (f *feedBench) snapshots(b testing.TB, records int) {
+	each := (records + gateway.Shards - 1) / gateway.Shards
 	for i := range gateway.Shards {
 		first, _ := gateway.ShardID(i).Range()
 		shard := gateway.Shard{ID: gateway.ShardID(i)}
@@ -131,7 +131,7 @@ func byToken(x, y gateway.Change) int {
 }
 
 // entries publishes -changes in entries of 500, for records that are there.
-func (f *feedBench) entries(b *testing.B) {
+func (f *feedBench) entries(b testing.TB) {
 	for done := 0; done < *benchChanges; done += gateway.MaxChanges {
 		changes := map[gateway.Token]gateway.Record{}
 		for len(changes) < min(gateway.MaxChanges, len(f.tokens)) {
@@ -165,7 +165,7 @@ func (s *timedStore) Load(l gateway.Load) error {
 }
 
 // follow runs a box on the store in dir until it is level with the feed.
-func (f *feedBench) follow(b *testing.B, dir string) (took time.Duration, store *timedStore) {
+func (f *feedBench) follow(b testing.TB, dir string) (took time.Duration, store *timedStore) {
 	b.Helper()
 	c, err := cache.Open(dir, cache.Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -204,7 +204,7 @@ func (f *feedBench) follow(b *testing.B, dir string) (took time.Duration, store 
 
 // verify is what of a catch-up is decoding and verifying: the entries from number
 // on, from memory.
-func (f *feedBench) verify(b *testing.B, from uint64) time.Duration {
+func (f *feedBench) verify(b testing.TB, from uint64) time.Duration {
 	stream, err := f.js.Stream(b.Context(), replication.StreamFeed)
 	if err != nil {
 		b.Fatal(err)
@@ -247,7 +247,7 @@ func (f *feedBench) verify(b *testing.B, from uint64) time.Duration {
 // this process and in part at the same time.
 func BenchmarkBootstrap(b *testing.B) {
 	f := openFeedBench(b)
-	f.snapshots(b)
+	f.snapshots(b, *benchRecords)
 	b.ResetTimer()
 	for i := range b.N {
 		took, store := f.follow(b, filepath.Join(b.TempDir(), fmt.Sprint(i)))
@@ -271,7 +271,7 @@ func (f *feedBench) reportLink(b *testing.B, took time.Duration) {
 // BenchmarkCatchUp: see BenchmarkBootstrap.
 func BenchmarkCatchUp(b *testing.B) {
 	f := openFeedBench(b)
-	f.snapshots(b)
+	f.snapshots(b, *benchRecords)
 	dir := filepath.Join(b.TempDir(), "cache")
 	f.follow(b, dir)
 	for range b.N {
@@ -286,5 +286,54 @@ func BenchmarkCatchUp(b *testing.B) {
 		b.ReportMetric(float64(store.calls), "groups")
 		f.reportLink(b, took)
 		b.ReportMetric(f.verify(b, from).Seconds(), "verify-s")
+	}
+}
+
+// An order to erase every record reaches a box over the link: none is left in its
+// memory, and the key that had sealed them on its disk is gone.
+func TestPurgeOverLink(t *testing.T) {
+	f := openFeedBench(t)
+	f.snapshots(t, gateway.Shards)
+	dir := filepath.Join(t.TempDir(), "cache")
+	f.follow(t, dir)
+	keys := func() []string {
+		all, err := filepath.Glob(filepath.Join(dir, "KEY-*"))
+		if err != nil || len(all) != 1 {
+			t.Fatal(all, err)
+		}
+		return all
+	}
+	before := keys()[0]
+	f.now += 1000
+	if err := f.pub.Publish(t.Context(), &replication.Entry{Time: f.now, Purge: true}); err != nil {
+		t.Fatal(err)
+	}
+	at := f.pub.Last().Number
+	kept := gateway.Change{Token: f.tokens[5], Record: f.record()}
+	f.publish(t, []gateway.Change{kept})
+	f.follow(t, dir)
+	if keys()[0] == before {
+		t.Error("the key is the same")
+	}
+	c, err := cache.Open(dir, cache.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	n := 0
+	if err := c.Each(func(token gateway.Token, r gateway.Record) error {
+		if n++; token != kept.Token || r != kept.Record {
+			t.Error("a record of before is still there")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, number := c.Purged(); n != 1 || number != at || c.Loaded() != gateway.Shards {
+		t.Errorf("%d records, purged at entry %d, %d shards", n, number, c.Loaded())
 	}
 }

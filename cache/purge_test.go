@@ -1,0 +1,276 @@
+package cache
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"gateline/gateway"
+)
+
+// keyFiles are the keys in a store's directory.
+func keyFiles(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, keyFilePrefix+"*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// contains reports whether a file below dir has the bytes.
+func contains(t *testing.T, dir string, what []byte) (found bool) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		found = found || bytes.Contains(b, what)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// storeToPurge returns a store with records, schedule, keys and a setting, some of it in
+// the journal, and its directory.
+func storeToPurge(t *testing.T) (s *Store, dir string, m model) {
+	t.Helper()
+	dir, m = t.TempDir(), model{}
+	s = open(t, dir, testOptions())
+	for n := uint64(1); n < purgeEvery; n++ {
+		u := updateOf(n)
+		u.Schedule = scheduleOf(n)
+		apply(t, s, u)
+		m.apply(u)
+	}
+	if err := s.SaveLocal("switch", []byte("auto")); err != nil {
+		t.Fatal(err)
+	}
+	return s, dir, m
+}
+
+var purgeUpdate = gateway.Update{To: at(purgeEvery), Purge: true, Schedule: scheduleOf(99)}
+
+// wantPurged holds a store against what a purge leaves.
+func wantPurged(t *testing.T, s *Store, dir string) {
+	t.Helper()
+	verify(t, s, model{})
+	setting, err := s.LoadLocal("switch")
+	if s.Position() != at(purgeEvery) || s.Schedule().Version != 99 || len(s.Keys()) == 0 || !s.Usable() || string(setting) != "auto" || err != nil {
+		t.Errorf("position %v, schedule %d, setting %q, %v", s.Position(), s.Schedule().Version, setting, err)
+	}
+	if n := s.Loaded(); n != gateway.Shards {
+		t.Errorf("%d shards loaded", n)
+	}
+	if e, n := s.Purged(); e != epoch || n != purgeEvery {
+		t.Errorf("it says that it was purged at entry %d of epoch %d", n, e)
+	}
+	if files := keyFiles(t, dir); len(files) != 1 || filepath.Base(files[0]) != keyFilePrefix+"2" {
+		t.Errorf("keys %v", files)
+	}
+}
+
+func TestPurge(t *testing.T) {
+	s, dir, _ := storeToPurge(t)
+	before := t.TempDir()
+	closeStore(t, s)
+	if err := os.CopyFS(before, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, testOptions())
+	apply(t, s, purgeUpdate)
+	wantPurged(t, s, dir)
+	for _, id := range []gateway.ShardID{0, 77} {
+		if sum, err := s.Sum(id); err != nil || sum != sumOf(&gateway.Shard{ID: id}) {
+			t.Errorf("the sum of shard %d is not that of an empty one, %v", id, err)
+		}
+	}
+	closeStore(t, s)
+	s = open(t, dir, testOptions())
+	wantPurged(t, s, dir)
+	m := model{}
+	for n := uint64(purgeEvery + 1); n < 2*purgeEvery+3; n++ { // it goes on, and is purged again
+		apply(t, s, updateOf(n))
+		m.apply(updateOf(n))
+	}
+	verify(t, s, m)
+	closeStore(t, s)
+	s = open(t, dir, testOptions())
+	verify(t, s, m)
+	closeStore(t, s)
+
+	// Whoever has kept the files of before cannot read them, with what there is now
+	// or without.
+	old, current := filepath.Join(before, keyFilePrefix+"1"), keyFiles(t, dir)[0]
+	key, err := os.ReadFile(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if contains(t, dir, bytes.TrimSpace(key)) {
+		t.Error("the key of before is still there")
+	}
+	if key, err = os.ReadFile(current); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(old, key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Open(before, testOptions())
+	wantErr(t, err, ErrDamaged)
+	if err := os.Remove(old); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Open(before, testOptions())
+	wantErr(t, err, ErrDamaged)
+}
+
+// What stands on the disk of records is sealed, in tables and logs.
+func TestSealedAtRest(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, testOptions())
+	first, _ := gateway.ShardID(9).Range()
+	var u gateway.Update
+	for i := range gateway.Token(200) {
+		u.Changes = append(u.Changes, gateway.Change{Token: first + i, Record: gateway.Record{Class: gateway.ClassYellow, Anchor: 19140}})
+	}
+	u.To = at(1)
+	apply(t, s, u)
+	packed := packChanges(first, u.Changes)[10:100]
+	journal := packChanges(0, u.Changes)[20:100]
+	for range 2 {
+		if contains(t, dir, packed) || contains(t, dir, journal) {
+			t.Fatal("records stand on the disk for everybody to read")
+		}
+		if _, err := s.Sum(9); err != nil { // folds
+			t.Fatal(err)
+		}
+	}
+	closeStore(t, s)
+	if contains(t, dir, packed) || contains(t, dir, journal) {
+		t.Error("records stand in a table for everybody to read")
+	}
+}
+
+// A purge that was cut off is as if it had not been, or is finished by the start.
+func TestPurgeCutOff(t *testing.T) {
+	half := func(t *testing.T, s *Store) {
+		seals, err := s.home.makeKey(2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		schedule, _, err := copySchedule(purgeUpdate.Schedule)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.purged = purgeState{generation: seals.generation, step: s.step, epoch: epoch, number: purgeEvery, unfinished: true}
+		err = s.commit(func(b *batch) error {
+			return errors.Join(b.setState(schedule, nil, false, &purgeUpdate.To), b.set([]byte(keyPurged), s.purged.encode()))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, cut := range map[string]func(*testing.T, *Store){
+		"after the commit": half,
+		"after the key": func(t *testing.T, s *Store) {
+			half(t, s)
+			if err := s.home.destroyKeys(2); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"amid the shards": func(t *testing.T, s *Store) {
+			half(t, s)
+			err := s.commit(func(b *batch) error {
+				return errors.Join(s.eraseShard(b, 0, gateway.ShardMark{Epoch: epoch, Number: purgeEvery}), s.eraseShard(b, 1, gateway.ShardMark{Epoch: epoch, Number: purgeEvery}))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, dir, _ := storeToPurge(t)
+			cut(t, s)
+			closeStore(t, s)
+			for range 2 {
+				s = open(t, dir, testOptions())
+				wantPurged(t, s, dir)
+				closeStore(t, s)
+			}
+		})
+	}
+	t.Run("before the commit", func(t *testing.T) {
+		s, dir, m := storeToPurge(t)
+		if _, err := s.home.makeKey(2); err != nil {
+			t.Fatal(err)
+		}
+		closeStore(t, s)
+		s = open(t, dir, testOptions())
+		verify(t, s, m)
+		if files := keyFiles(t, dir); len(files) != 1 || filepath.Base(files[0]) != keyFilePrefix+"1" {
+			t.Errorf("keys %v", files)
+		}
+		apply(t, s, purgeUpdate)
+		wantPurged(t, s, dir)
+	})
+}
+
+// A shard that was loaded from a later place than the purge has to be loaded again.
+func TestPurgeBehindShards(t *testing.T) {
+	h := newHistory(4)
+	dir := t.TempDir()
+	s := open(t, dir, testOptions())
+	to := at(1)
+	if err := s.Load(gateway.Load{Shards: h.shards(1, allIDs()...), To: &to, Keys: termsAt(1)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Load(gateway.Load{Shards: h.shards(4, bigShard)}); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, s, gateway.Update{To: at(2), Purge: true})
+	for range 2 {
+		if n, marks := s.Loaded(), s.Marks(); n != gateway.Shards-1 || marks[bigShard].Loaded() {
+			t.Errorf("%d shards loaded", n)
+		}
+		first, _ := bigShard.Range()
+		if _, _, err := s.Lookup(first); !errors.Is(err, ErrNotLoaded) {
+			t.Errorf("%v", err)
+		}
+		closeStore(t, s)
+		s = open(t, dir, testOptions())
+	}
+	if err := s.Load(gateway.Load{Shards: h.shards(4, bigShard)}); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.Loaded(); n != gateway.Shards {
+		t.Errorf("%d shards loaded", n)
+	}
+}
+
+func TestPurgeRefuses(t *testing.T) {
+	s, _, m := storeToPurge(t)
+	wantErr(t, s.Apply(gateway.Update{To: at(purgeEvery), Purge: true, Changes: []gateway.Change{{Token: 1}}}), ErrUpdate)
+	verify(t, s, m)
+}
+
+// A scan that is under way shows nothing more once the store is purged.
+func TestPurgeDuringScan(t *testing.T) {
+	s, _, _ := storeToPurge(t)
+	n := 0
+	err := s.Each(func(gateway.Token, gateway.Record) error {
+		if n++; n == 3 {
+			apply(t, s, purgeUpdate)
+		}
+		return nil
+	})
+	if !errors.Is(err, ErrPurged) || n != 3 {
+		t.Errorf("%d records shown, %v", n, err)
+	}
+}
