@@ -101,27 +101,36 @@ func (c *Client) command(ctx context.Context, subject string, q any) (Done, erro
 }
 
 func (c *Client) request(ctx context.Context, subject string, q any) (reply, error) {
+	data, err := exchange(ctx, c.conn, subject, q)
+	if err != nil {
+		return reply{}, err
+	}
+	return readReply(subject, data)
+}
+
+// exchange sends a request and returns the answer's bytes.
+func exchange(ctx context.Context, conn *nats.Conn, subject string, q any) ([]byte, error) {
 	data, err := json.Marshal(q)
 	if err != nil {
-		return reply{}, fmt.Errorf("ask %s: encode the request: %w", subject, err)
+		return nil, fmt.Errorf("ask %s: encode the request: %w", subject, err)
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, DefaultTimeout)
 		defer cancel()
 	}
-	message, err := c.conn.RequestWithContext(ctx, subject, data)
+	message, err := conn.RequestWithContext(ctx, subject, data)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
-		return reply{}, fmt.Errorf("ask %s: no centre serves it; start one with 'gateline central', or give the address of the one that runs: %w", subject, err)
+		return nil, fmt.Errorf("ask %s: no centre serves it; start one with 'gateline central', or give the address of the one that runs: %w", subject, err)
 	case errors.Is(err, nats.ErrMaxPayload):
-		return reply{}, refuse(CodeMalformed, "the request has %d bytes, at most %d", len(data), c.conn.MaxPayload())
+		return nil, refuse(CodeMalformed, "the request has %d bytes, at most %d", len(data), conn.MaxPayload())
 	case errors.Is(err, context.DeadlineExceeded):
-		return reply{}, fmt.Errorf("ask %s: no answer in time, so it is not known whether it took effect; it is safe to ask again: %w", subject, err)
+		return nil, fmt.Errorf("ask %s: no answer in time, so it is not known whether it took effect; it is safe to ask again: %w", subject, err)
 	case err != nil:
-		return reply{}, fmt.Errorf("ask %s: %w; check the connection to the centre, it is safe to ask again", subject, err)
+		return nil, fmt.Errorf("ask %s: %w; check the connection to the centre, it is safe to ask again", subject, err)
 	}
-	return readReply(subject, message.Data)
+	return message.Data, nil
 }
 
 func readReply(subject string, data []byte) (reply, error) {

@@ -38,9 +38,12 @@ const (
 	SubjectShards = "gateline.shard."
 	// SubjectFetchShards is the subject of a batched Direct Get on the shards.
 	SubjectFetchShards = fetchPrefix + StreamShards
-	// SubjectOps is the prefix of the subjects on which clients of the hub ask;
-	// they may publish to no other.
+	// SubjectOps is the prefix of the subjects on which the operator's staff give
+	// commands.
 	SubjectOps = "gateline.ops."
+	// SubjectRegistry, followed by a channel's name and a dot, is the prefix of the
+	// subjects on which that channel asks the registry.
+	SubjectRegistry = "gateline.registry."
 	// subjectServices is where NATS's services are found and listed.
 	subjectServices = "$SRV.>"
 	// InboxPrefix, followed by a station's name, is the prefix of the subjects

@@ -21,7 +21,7 @@ func rareRequest(random *rand.Rand, state *Memory) Command {
 	case 1:
 		return Merge{From: who(), Into: who()}
 	}
-	switch random.IntN(9) {
+	switch random.IntN(10) {
 	case 0:
 		return Replace{Old: physical(random.IntN(25)).Token, New: physical(random.IntN(40))}
 	case 1:
@@ -37,6 +37,8 @@ func rareRequest(random *rand.Rand, state *Memory) Command {
 		return Resolve{Token: []Card{student(), elderly(random.IntN(10)), physical(random.IntN(25))}[random.IntN(3)].Token, Grant: random.IntN(2) == 0}
 	case 6:
 		return Split{From: who(), Into: who(), Tokens: []gateway.Token{physical(random.IntN(25)).Token}}
+	case 7:
+		return Reports{[]Report{{Person: who(), Anchor: gateway.Day(19000 + random.IntN(9))}, {}, {Person: who(), Class: gateway.ClassRed}}}
 	}
 	some := physical(random.IntN(25)).Token
 	if b, bound := state.Binding(some); bound {

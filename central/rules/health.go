@@ -41,26 +41,75 @@ func (Report) MarshalText() ([]byte, error) { return []byte("report:hidden"), ni
 func (Report) function() Function { return FunctionReport }
 
 func (c Report) decide(d *draft) (Answer, *Refusal) {
+	result, refusal := d.report(c)
+	switch {
+	case refusal != nil:
+		return Answer{}, refusal
+	case result == ResultOlder:
+		return already(), nil
+	}
+	return Answer{Outcome: Outcome{Result: result}}, nil
+}
+
+// report takes one report: it is done, older than what is known, or already so.
+func (d *draft) report(c Report) (Result, *Refusal) {
 	record, refusal := c.record(d.rules)
 	if refusal != nil {
-		return Answer{}, refusal
+		return "", refusal
 	}
 	h := d.holder(c.Person)
 	if c.Revision == 0 && h.Revision > 0 && record == h.Record {
-		return already(), nil
+		return ResultAlready, nil
 	}
 	if c.Revision == 0 {
 		c.Revision = h.Revision + 1
 	}
 	switch {
-	case c.Revision < h.Revision, c.Revision == h.Revision && record == h.Record:
-		return already(), nil
+	case c.Revision < h.Revision:
+		return ResultOlder, nil
+	case c.Revision == h.Revision && record == h.Record:
+		return ResultAlready, nil
 	case c.Revision == h.Revision:
-		return Answer{}, malformed("revision: another report of this person has it; a correction needs a higher one")
+		return "", malformed("revision: another report of this person has it; a correction needs a higher one")
 	}
 	h.Record, h.Revision = record, c.Revision
 	d.events = append(d.events, Reported{Person: c.Person, Record: record, Revision: c.Revision})
-	return done(), nil
+	return ResultDone, nil
+}
+
+// MaxReports is the largest number of reports in one command.
+const MaxReports = 500
+
+// Reports are reports that have nothing to do with each other but that they come
+// together: one that is refused is rejected by itself, and the others go on. The
+// answer counts those that took effect as Bound, and has a row for each other
+// one.
+type Reports struct{ Rows []Report }
+
+func (Reports) function() Function { return FunctionReport }
+
+func (c Reports) decide(d *draft) (Answer, *Refusal) {
+	if len(c.Rows) == 0 || len(c.Rows) > MaxReports {
+		return Answer{}, malformed("reports: %d of them, not 1 … %d; send them in parts", len(c.Rows), MaxReports)
+	}
+	answer := already()
+	for i, r := range c.Rows {
+		result, refusal := d.report(r)
+		switch {
+		case refusal != nil:
+			answer.Rejected++
+			answer.Rows = append(answer.Rows, RowAnswer{Row: i, Result: ResultRejected, Code: refusal.Code})
+		case result == ResultDone:
+			answer.Bound++
+			answer.Result = ResultDone
+		default:
+			answer.Rows = append(answer.Rows, RowAnswer{Row: i, Result: result})
+		}
+	}
+	if int(answer.Rejected) == len(c.Rows) {
+		answer.Result = ResultRejected
+	}
+	return answer, nil
 }
 
 func (c Report) record(r *Rules) (gateway.Record, *Refusal) {

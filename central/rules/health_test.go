@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -122,4 +123,26 @@ func TestReportForm(t *testing.T) {
 			w.refuses(CodeMalformed, ChannelHealthSource, r)
 		})
 	}
+}
+
+// A report of a batch that cannot be taken stops no other one.
+func TestReportsInABatch(t *testing.T) {
+	w := newWorld(t)
+	w.does(ChannelApp, upgrade(physical(1), ann))
+	w.does(ChannelHealthSource, Report{Person: bob, Revision: 5, Anchor: 19140})
+	batch := Reports{[]Report{{Person: ann, Revision: 1, Anchor: 19140}, {}, {Person: bob, Revision: 4}, {Person: bob, Revision: 5}, {Person: bob, Revision: 5, Anchor: 19140}, {Person: ann, Revision: 2, Anchor: 19141}}}
+	answer := w.does(ChannelHealthSource, batch)
+	want := []RowAnswer{{1, ResultRejected, CodeMalformed}, {2, ResultOlder, ""}, {3, ResultRejected, CodeMalformed}, {4, ResultAlready, ""}}
+	if answer.Result != ResultDone || answer.Bound != 2 || answer.Rejected != 2 || !slices.Equal(answer.Rows, want) {
+		t.Errorf("got %+v", answer)
+	}
+	if w.box[physical(1).Token] != (gateway.Record{Anchor: 19141}) || w.state.Holder(bob).Revision != 5 {
+		t.Error("the state is not that of the reports that count")
+	}
+	if answer := w.does(ChannelHealthSource, Reports{make([]Report, 2)}); answer.Result != ResultRejected || answer.Rejected != 2 {
+		t.Errorf("all bad: %+v", answer)
+	}
+	w.refuses(CodeMalformed, ChannelHealthSource, Reports{})
+	w.refuses(CodeMalformed, ChannelHealthSource, Reports{make([]Report, MaxReports+1)})
+	w.refuses(CodeChannel, ChannelApp, batch)
 }

@@ -50,8 +50,11 @@ const (
 	ResultPending Result = "pending"
 	// ResultConflict put a row before a human (BO-02).
 	ResultConflict Result = "conflict"
-	// ResultRejected refused a row; the others of the list went on.
+	// ResultRejected refused a row; the others of the list went on. Of a whole
+	// command: it refused every row.
 	ResultRejected Result = "rejected"
+	// ResultOlder ignored a report, because a later one is known (IMP-12).
+	ResultOlder Result = "older"
 )
 
 // Outcome is what is kept of an answer. Its zero value is no outcome.
@@ -59,7 +62,8 @@ type Outcome struct {
 	Result Result
 	// Code is set for a refusal.
 	Code Code
-	// Bound, Ended, Conflicts and Rejected count the rows of a list.
+	// Bound, Ended, Conflicts and Rejected count the rows of a list; of Reports,
+	// Bound counts those that took effect.
 	Bound, Ended, Conflicts, Rejected uint16
 	// More tells that the command has to be sent again, under another id,
 	// until it is complete.

@@ -19,7 +19,7 @@ func commands() []Command {
 		Upgrade{Card: c, Person: p}, Help{Card: c, Person: p, Helper: p}, Swap{Old: c.Token, New: c, Person: p},
 		Unbind{Token: c.Token, By: p}, Return{c.Token}, Replace{Old: c.Token, New: c}, Authorise{Account: c, Person: p},
 		Withdraw{Account: c.Token, Person: p}, Issue{Card: c, Person: p}, CheckTopUp{c}, ReportLoss{}, LookUp{c}, Own{p}, Statistics{},
-		Report{Person: p, Anchor: secretDay}, Concessions{Rows: rows}, Students{Rows: rows}, EndOfList{}, Expire{}, Died{p},
+		Report{Person: p, Anchor: secretDay}, Reports{[]Report{{Person: p, Anchor: secretDay}}}, Concessions{Rows: rows}, Students{Rows: rows}, EndOfList{}, Expire{}, Died{p},
 		WithdrawStudent{Token: c.Token, Guardian: p}, Resolve{Token: c.Token}, Merge{From: p, Into: p},
 		Split{From: p, Into: p, Tokens: []gateway.Token{c.Token}}, Delete{p},
 	}
