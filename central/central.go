@@ -33,6 +33,9 @@ type Config struct {
 	ClientListen, LeafListen string
 	// Link says which boxes may connect; nil = all of this machine.
 	Link *replication.HubLink
+	// Clients says which clients may connect to ClientListen; nil = all of this
+	// machine, with every right.
+	Clients *replication.HubClients
 	// Servers hold ledger and feed instead of Dir, and have listeners and stations
 	// in a configuration of their own; nil = a server within this process.
 	Servers *Servers
@@ -43,6 +46,9 @@ type Config struct {
 	FeedKeys []gateway.FeedSecret
 	// Rules are what may be upgraded by whom; nil = rules.DefaultRules.
 	Rules *rules.Rules
+	// Verifier says whether the persons of requests were identified; nil = their
+	// channels say so themselves.
+	Verifier Verifier
 	// Log receives one line per event an operator acts on; nil = none.
 	Log *slog.Logger
 	// Now is the centre's clock; nil = time.Now.
@@ -111,18 +117,20 @@ func (cfg Config) withDefaults() (Config, error) {
 // openTimeout bounds what Open waits for the embedded server.
 const openTimeout = 30 * time.Second
 
-// Central is the centre: hub, registry, ledger, feed, ops service, and what the
-// stations report.
+// Central is the centre: hub, registry, ledger, feed, the services that reach them,
+// and what the stations report.
 type Central struct {
 	cfg     Config
 	hub     *replication.Hub // nil = Config.Servers
 	connect func(...nats.Option) (*nats.Conn, error)
 	conn    *nats.Conn
 	service micro.Service
-	writer  *writer
-	queue   *queue
-	fleet   *fleetWatch
-	status  net.Listener // of the metrics; nil = none
+	// registry is the service for channels.
+	registry *registry
+	writer   *writer
+	queue    *queue
+	fleet    *fleetWatch
+	status   net.Listener // of the metrics; nil = none
 
 	runOnce sync.Once
 	// done is closed when Run has returned or can no longer start; usable is
@@ -178,6 +186,9 @@ func (c *Central) open() error {
 		}
 	}
 	if c.service, err = openService(c.conn, c.cfg, c.queue); err != nil {
+		return err
+	}
+	if c.registry, err = openRegistry(c.conn, c.cfg, c.queue); err != nil {
 		return err
 	}
 	return addFleet(c.service, c.conn, c.fleet)
@@ -259,6 +270,9 @@ func (c *Central) close() error {
 	if c.service != nil {
 		faults = append(faults, c.service.Stop())
 	}
+	if c.registry != nil {
+		faults = append(faults, c.registry.close())
+	}
 	if c.conn != nil {
 		faults = append(faults, c.conn.FlushTimeout(time.Second)) // the last answers
 		c.conn.Close()
@@ -307,6 +321,11 @@ func (c *Central) Connect(opts ...nats.Option) (*nats.Conn, error) { return c.co
 // more is disconnected. Only where Config.Link was given.
 func (c *Central) SetStations(stations []replication.StationKey) error {
 	return c.hub.SetStations(stations)
+}
+
+// SetClients is SetStations for clients. Only where Config.Clients was given.
+func (c *Central) SetClients(clients []replication.ClientKey) error {
+	return c.hub.SetClients(clients)
 }
 
 // FeedNumber returns the number of the last feed entry.

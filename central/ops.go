@@ -109,21 +109,28 @@ func (e endpoint) handler(conn *nats.Conn, d *door, q *queue) micro.HandlerFunc 
 	}
 }
 
-// respond publishes a reply. It does not go through the micro package, whose
-// request may not be answered once its handler has returned. A caller who is
-// gone, or who asked for no reply, is not an error.
+// respond publishes a reply of the ops service.
 func respond(conn *nats.Conn, to string, r reply) {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return // a reply holds nothing that cannot be encoded
+	}
+	publishReply(conn, to, data, r.Code, r.EN)
+}
+
+// publishReply publishes a reply, with code and text in its headers where it is a
+// refusal. It does not go through the micro package, whose request may not be
+// answered once its handler has returned. A caller who is gone, or who asked for
+// no reply, is not an error.
+func publishReply(conn *nats.Conn, to string, data []byte, code Code, en string) {
 	if to == "" {
 		return
 	}
 	message := nats.NewMsg(to)
-	var err error
-	if message.Data, err = json.Marshal(r); err != nil {
-		return // a reply holds nothing that cannot be encoded
-	}
-	if !r.OK {
-		message.Header.Set(micro.ErrorCodeHeader, string(r.Code))
-		message.Header.Set(micro.ErrorHeader, r.EN)
+	message.Data = data
+	if code != "" {
+		message.Header.Set(micro.ErrorCodeHeader, string(code))
+		message.Header.Set(micro.ErrorHeader, en)
 	}
 	_ = conn.PublishMsg(message)
 }

@@ -13,7 +13,8 @@ import (
 )
 
 // Person is a person's pseudonym: the first 16 bytes of HMAC-SHA-256 under the
-// centre's key over personDomain and the caller's id. Every fmt verb hides it.
+// centre's key over personDomain and the caller's id, or over documentDomain and
+// an identity document's type, a zero byte and its number. Every fmt verb hides it.
 type Person = rules.Person
 
 // What is hashed under the key starts with one of these, so that no two uses
@@ -21,6 +22,7 @@ type Person = rules.Person
 // byte, which is below any letter.
 const (
 	personDomain   = "gateline person v1\x00"
+	documentDomain = "gateline document v1\x00"
 	keyCheckDomain = "gateline ledger key check v1\x00"
 )
 

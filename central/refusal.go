@@ -43,3 +43,12 @@ func inRow(r *Refusal, row, rows int) *Refusal {
 	}
 	return r
 }
+
+// inField names the field that a refusal of a person or a card is about; nil stays
+// nil.
+func inField(r *Refusal, field string) *Refusal {
+	if r != nil {
+		r.Detail = field + ": " + r.Detail
+	}
+	return r
+}

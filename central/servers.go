@@ -62,7 +62,7 @@ func (c *Central) openServer() error {
 	}
 	var err error
 	c.hub, err = replication.OpenHub(replication.HubConfig{
-		Dir: filepath.Join(c.cfg.Dir, "streams"), ClientListen: c.cfg.ClientListen, LeafListen: c.cfg.LeafListen, Link: c.cfg.Link, Log: c.cfg.Log,
+		Dir: filepath.Join(c.cfg.Dir, "streams"), ClientListen: c.cfg.ClientListen, LeafListen: c.cfg.LeafListen, Link: c.cfg.Link, Clients: c.cfg.Clients, Log: c.cfg.Log,
 	})
 	if err != nil {
 		return err

@@ -8,12 +8,13 @@ import (
 
 // Accounts of the centre's servers. Within one account whoever asks may have the
 // answer sent to any subject; between accounts the way back is the server's. So
-// the centre, those who give commands and each station are alone in theirs, and
-// are given of the centre's what a grant names.
+// the centre, those who give commands, each channel and each station are alone in
+// theirs, and are given of the centre's what a grant names.
 const (
 	accountOps      = "OPS"
 	accountStations = "STATIONS" // of all leaf nodes, where the hub has no Link
 	accountStation  = "STATION-" // and the station's name, where it has
+	accountChannel  = "CHANNEL-" // and the channel's name, where clients have keys
 	// accountCentre is the centre's own on servers of the operator; in the hub it
 	// is the server's global one.
 	accountCentre = "CENTRE"
@@ -43,6 +44,7 @@ func exports() []grant {
 		{origin: directGetOf(StreamShards), kind: streamed},
 		{origin: SubjectStatus + ">", kind: asked},
 		{origin: SubjectOps + ">", kind: asked},
+		{origin: SubjectRegistry + ">", kind: asked},
 		{origin: subjectServices, kind: streamed},
 		{origin: SubjectLive, kind: told},
 	}
@@ -60,13 +62,38 @@ func boxGrants(station string) []grant {
 	}
 }
 
-// opsGrants are what the account of those who give commands is given.
+// opsGrants are what the account of the operator's staff is given: commands, and the
+// registry in their own name.
 func opsGrants() []grant {
+	registry := registryOf(channelOps)
 	return []grant{
 		{subject: SubjectOps + ">", origin: SubjectOps + ">", kind: asked},
+		{subject: registry, origin: registry, kind: asked},
 		{subject: subjectServices, origin: subjectServices, kind: streamed},
 	}
 }
+
+// openGrants are what the account of clients is given whom nobody asks who they
+// are: commands, and the registry in any name.
+func openGrants() []grant {
+	return []grant{
+		{subject: SubjectOps + ">", origin: SubjectOps + ">", kind: asked},
+		{subject: SubjectRegistry + ">", origin: SubjectRegistry + ">", kind: asked},
+		{subject: subjectServices, origin: subjectServices, kind: streamed},
+	}
+}
+
+// channelGrants are what the account of a channel is given.
+func channelGrants(channel string) []grant {
+	registry := registryOf(channel)
+	return []grant{
+		{subject: registry, origin: registry, kind: asked},
+		{subject: subjectServices, origin: subjectServices, kind: streamed},
+	}
+}
+
+// registryOf returns the subjects on which a channel asks the registry.
+func registryOf(channel string) string { return SubjectRegistry + channel + ".>" }
 
 // directGetOf returns JetStream's own subject of a Direct Get on a stream.
 func directGetOf(stream string) string { return "$JS.API.DIRECT.GET." + stream }
@@ -81,8 +108,14 @@ func boxPermission(station string) permission {
 	return permission{[]string{SubjectFetch, SubjectFetchShards, status, status + HoursSuffix}, []string{SubjectLive, InboxPrefix + station + ".*"}}
 }
 
-func opsPermission() permission {
-	return permission{[]string{SubjectOps + ">", subjectServices}, []string{"_INBOX.>"}}
+// clientPermission is that of a client who is given the grants: to ask on their
+// subjects, and to hear the answers.
+func clientPermission(grants []grant) permission {
+	p := permission{subscribe: []string{"_INBOX.>"}}
+	for _, g := range grants {
+		p.publish = append(p.publish, g.subject)
+	}
+	return p
 }
 
 // server returns p in the server's terms.

@@ -15,7 +15,7 @@ import (
 const (
 	userCentre = "centre" // connections inside the process, by a secret of this run
 	userBox    = "box"    // leaf nodes of a hub without a Link
-	userOps    = "ops"    // clients; also those that give no name
+	userOps    = "ops"    // clients of a hub without Clients; also those that give no name
 )
 
 // StationKey is a station and the public nkey (U…) by which its box is known.
@@ -29,11 +29,12 @@ type StationKey struct{ Station, Key string }
 type doorkeeper struct {
 	secret string // of userCentre
 	srv    *server.Server
-	ops    *server.Account
+	open   *server.Account // of all clients; nil where clients have keys
 	all    *server.Account // of all boxes; nil where stations have keys
 
-	mu       sync.Mutex
+	mu       sync.Mutex         // guards what follows
 	stations map[string]station // by key
+	clients  map[string]*server.User
 }
 
 // station is who may connect with a key.
@@ -42,31 +43,33 @@ type station struct {
 	account *server.Account
 }
 
-// open prepares the accounts of srv, which has not been started.
-func (d *doorkeeper) open(srv *server.Server, link *HubLink) error {
+// prepare makes the accounts of srv, which has not been started.
+func (d *doorkeeper) prepare(srv *server.Server, cfg *HubConfig) error {
 	d.srv = srv
-	centre := srv.GlobalAccount()
-	d.ops, _ = srv.LookupOrRegisterAccount(accountOps)
-	faults := []error{export(centre), give(d.ops, centre, opsGrants())}
-	if link == nil {
-		var err error
-		d.all, err = d.accountOf(accountStations, "*")
-		faults = append(faults, err)
+	faults := []error{export(srv.GlobalAccount())}
+	var err error
+	if cfg.Clients == nil {
+		d.open, err = d.accountOf(accountOps, openGrants())
 	} else {
-		faults = append(faults, d.setStations(link.Stations))
+		err = d.setClients(cfg.Clients.Clients)
 	}
-	return errors.Join(faults...)
+	faults = append(faults, err)
+	if cfg.Link == nil {
+		d.all, err = d.accountOf(accountStations, boxGrants("*"))
+	} else {
+		err = d.setStations(cfg.Link.Stations)
+	}
+	return errors.Join(append(faults, err)...)
 }
 
-// accountOf returns an account of the hub that has what the box of a station
-// needs, * = of any. It is made where it is not there yet, and stays as long as
-// the server.
-func (d *doorkeeper) accountOf(name, station string) (*server.Account, error) {
+// accountOf returns an account of the hub that is given the grants. It is made
+// where it is not there yet, and stays as long as the server.
+func (d *doorkeeper) accountOf(name string, grants []grant) (*server.Account, error) {
 	account, isNew := d.srv.LookupOrRegisterAccount(name)
 	if !isNew {
 		return account, nil
 	}
-	return account, give(account, d.srv.GlobalAccount(), boxGrants(station))
+	return account, give(account, d.srv.GlobalAccount(), grants)
 }
 
 // setStations replaces the stations that may connect, and disconnects those
@@ -78,7 +81,7 @@ func (d *doorkeeper) setStations(list []StationKey) error {
 		if _, twice := next[s.Key]; twice || names[s.Station] || !nkeys.IsValidPublicUserKey(s.Key) {
 			return fmt.Errorf("station %s: its key is none, or key or station stand there twice", s.Station)
 		}
-		account, err := d.accountOf(accountStation+s.Station, s.Station)
+		account, err := d.accountOf(accountStation+s.Station, boxGrants(s.Station))
 		if err != nil {
 			return fmt.Errorf("account of station %s: %w", s.Station, err)
 		}
@@ -109,12 +112,55 @@ func (d *doorkeeper) setStations(list []StationKey) error {
 	return nil
 }
 
+// setClients replaces the clients that may connect, and disconnects those that no
+// longer may.
+func (d *doorkeeper) setClients(list []ClientKey) error {
+	next := make(map[string]*server.User, len(list))
+	if err := checkAccounts(nil, list); err != nil {
+		return err
+	}
+	for _, c := range list {
+		name, grants := c.account()
+		account, err := d.accountOf(name, grants)
+		if err != nil {
+			return fmt.Errorf("account of client %s: %w", c.Name, err)
+		}
+		next[c.Key] = &server.User{Username: c.Name, Account: account, Permissions: clientPermission(grants).server()}
+	}
+	d.mu.Lock()
+	before := d.clients
+	d.clients = next
+	d.mu.Unlock()
+	gone := map[string]bool{} // keys
+	for key, c := range before {
+		if now, stays := next[key]; !stays || now.Username != c.Username {
+			gone[key] = true
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	conns, err := d.srv.Connz(&server.ConnzOptions{Username: true, Limit: maxClients})
+	if err != nil {
+		return fmt.Errorf("list the clients that are connected: %w", err)
+	}
+	for _, c := range conns.Conns {
+		if gone[c.AuthorizedUser] {
+			_ = d.srv.DisconnectClientByID(c.Cid) // or it has gone by itself
+		}
+	}
+	return nil
+}
+
+// maxClients is the largest number of connections of clients to a hub.
+const maxClients = 1 << 16
+
 // Check implements server.Authentication.
 func (d *doorkeeper) Check(c server.ClientAuthentication) bool {
 	var user *server.User
 	switch c.Kind() {
 	case server.CLIENT:
-		user = d.client(c.GetOpts())
+		user = d.client(c)
 	case server.LEAF:
 		user = d.leaf(c)
 	}
@@ -125,9 +171,19 @@ func (d *doorkeeper) Check(c server.ClientAuthentication) bool {
 	return true
 }
 
-func (d *doorkeeper) client(opts *server.ClientOpts) *server.User {
-	if opts.Nkey != "" || opts.JWT != "" || opts.Token != "" {
+func (d *doorkeeper) client(c server.ClientAuthentication) *server.User {
+	opts := c.GetOpts()
+	if opts.JWT != "" || opts.Token != "" {
 		return nil // who proves to be somebody else is not let in as nobody
+	}
+	if opts.Nkey != "" {
+		d.mu.Lock()
+		user, known := d.clients[opts.Nkey]
+		d.mu.Unlock()
+		if !known || !signed(opts, c.GetNonce()) {
+			return nil
+		}
+		return user
 	}
 	switch opts.Username {
 	case userCentre:
@@ -135,7 +191,9 @@ func (d *doorkeeper) client(opts *server.ClientOpts) *server.User {
 			return &server.User{Username: userCentre, Account: d.srv.GlobalAccount()}
 		}
 	case userOps, "":
-		return &server.User{Username: userOps, Account: d.ops, Permissions: opsPermission().server()}
+		if d.open != nil {
+			return &server.User{Username: userOps, Account: d.open, Permissions: clientPermission(openGrants()).server()}
+		}
 	}
 	return nil
 }

@@ -35,6 +35,10 @@ type HubConfig struct {
 	// Link keeps strangers from LeafListen; nil = whoever reaches the address
 	// may take himself for a box, so it has to be one of loopback.
 	Link *HubLink
+	// Clients keeps strangers from ClientListen; nil = whoever reaches the address
+	// may give commands and take himself for any channel, so it has to be one of
+	// loopback.
+	Clients *HubClients
 	// Log gets the server's warnings and errors; nil = slog.Default().
 	Log *slog.Logger
 }
@@ -47,8 +51,18 @@ type HubLink struct {
 	Stations []StationKey
 }
 
+// HubClients says whom a hub lets in as a client.
+type HubClients struct {
+	// TLS has the hub's certificate and demands one of the client.
+	TLS *tls.Config
+	// Clients are those that may connect, each with its key. What one may do
+	// follows from the name: ops, and what begins with "ops-", is the operator's
+	// staff, every other the channel of that name.
+	Clients []ClientKey
+}
+
 // ErrOpenLink reports that a hub would let everybody in from other machines.
-var ErrOpenLink = errors.New("leaf nodes would come from other machines, and nobody would ask who they are")
+var ErrOpenLink = errors.New("connections would come from other machines, and nobody would ask who they are")
 
 // ErrMoved reports that the streams of a directory have been moved to servers of
 // the operator's. A centre that went on with them would write another history.
@@ -86,7 +100,10 @@ func OpenHub(cfg HubConfig) (*Hub, error) {
 		return nil, fmt.Errorf("open the centre's server: %w", err)
 	}
 	if cfg.Link == nil && leaf.port != 0 && !OnLoopback(cfg.LeafListen) {
-		return nil, fmt.Errorf("open the centre's server: %w: listen on 127.0.0.1, or give the centre a link file and a list of stations (gateline link-key)", ErrOpenLink)
+		return nil, fmt.Errorf("open the centre's server for leaf nodes: %w: listen on 127.0.0.1, or give the centre a link file and a list of stations (gateline link-key)", ErrOpenLink)
+	}
+	if cfg.Clients == nil && client.port != 0 && !OnLoopback(cfg.ClientListen) {
+		return nil, fmt.Errorf("open the centre's server for clients: %w: listen on 127.0.0.1, or give the centre a link file and a list of clients (gateline link-key client)", ErrOpenLink)
 	}
 	opts.Host, opts.Port, opts.DontListen = client.host, client.port, client.port == 0
 	opts.LeafNode.Host, opts.LeafNode.Port = leaf.host, leaf.port
@@ -100,7 +117,7 @@ func OpenHub(cfg HubConfig) (*Hub, error) {
 	}
 	door := &doorkeeper{secret: secret}
 	opts.CustomClientAuthentication = door
-	srv, err := startServer(opts, &serverLog{log: cfg.Log}, func(srv *server.Server) error { return door.open(srv, cfg.Link) })
+	srv, err := startServer(opts, &serverLog{log: cfg.Log}, func(srv *server.Server) error { return door.prepare(srv, &cfg) })
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the centre's server in %s (clients %q, leaf nodes %q): %w; check that the directory can be written and the addresses are free",
 			cfg.Dir, cfg.ClientListen, cfg.LeafListen, err), lock.Close())
@@ -133,6 +150,11 @@ func hubOptions(cfg *HubConfig) *server.Options {
 			Compression: server.CompressionOpts{Mode: server.CompressionOff},
 		},
 	}
+	if clients := cfg.Clients; clients != nil {
+		opts.TLSConfig = clients.TLS.Clone()
+		opts.TLS, opts.TLSVerify = true, true
+		opts.TLSTimeout = handshakeTimeout.Seconds()
+	}
 	if link := cfg.Link; link != nil {
 		opts.LeafNode.TLSConfig = link.TLS.Clone()
 		// Before the handshake neither end says anything.
@@ -148,6 +170,14 @@ func hubOptions(cfg *HubConfig) *server.Options {
 func (h *Hub) SetStations(stations []StationKey) error {
 	if err := h.door.setStations(stations); err != nil {
 		return fmt.Errorf("change the stations that may connect: %w; those of before still count", err)
+	}
+	return nil
+}
+
+// SetClients is SetStations for clients. Only for a hub with Clients.
+func (h *Hub) SetClients(clients []ClientKey) error {
+	if err := h.door.setClients(clients); err != nil {
+		return fmt.Errorf("change the clients that may connect: %w; those of before still count", err)
 	}
 	return nil
 }

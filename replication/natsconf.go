@@ -15,12 +15,30 @@ import (
 // public nkey (U…) by which he is known.
 type ClientKey struct{ Name, Key string }
 
+// channelOps is the registry's channel of the operator's own staff.
+const channelOps = "ops"
+
+// ops reports whether a client is one of the operator's staff, by his name: ops, or
+// one that begins with "ops-". Every other is the channel of his name, so that a
+// name that is written wrong may do nothing.
+func (c ClientKey) ops() bool {
+	return c.Name == channelOps || strings.HasPrefix(c.Name, channelOps+"-")
+}
+
+// account returns the account that a client is in, and what that is given.
+func (c ClientKey) account() (name string, grants []grant) {
+	if c.ops() {
+		return accountOps, opsGrants()
+	}
+	return accountChannel + c.Name, channelGrants(c.Name)
+}
+
 // AccountsConf returns the accounts of NATS servers that are the operator's own,
 // as a part of their configuration: whom they let in, and what each is given.
-// It is what a Hub does for its own stations. centre is the key of the centre,
-// ops are those who may give commands.
-func AccountsConf(stations []StationKey, centre ClientKey, ops []ClientKey) ([]byte, error) {
-	if err := checkAccounts(stations, append([]ClientKey{centre}, ops...)); err != nil {
+// It is what a Hub does for its own stations and clients. centre is the key of the
+// centre; a client is one of the operator's staff, or a channel, by his name.
+func AccountsConf(stations []StationKey, centre ClientKey, clients []ClientKey) ([]byte, error) {
+	if err := checkAccounts(stations, append([]ClientKey{centre}, clients...)); err != nil {
 		return nil, fmt.Errorf("write the servers' accounts: %w", err)
 	}
 	var b bytes.Buffer
@@ -29,12 +47,18 @@ func AccountsConf(stations []StationKey, centre ClientKey, ops []ClientKey) ([]b
 		fmt.Fprintf(&b, "      %s\n", g.exportConf())
 	}
 	fmt.Fprint(&b, "    ]\n  }\n")
-	var users []string
-	for _, o := range ops {
-		p := opsPermission()
-		users = append(users, userConf(o, &p, "STANDARD"))
+	var staff []string
+	for _, c := range clients {
+		name, grants := c.account()
+		p := clientPermission(grants)
+		user := userConf(c, &p, "STANDARD")
+		if c.ops() {
+			staff = append(staff, user)
+			continue
+		}
+		accountConf(&b, name, []string{user}, grants)
 	}
-	accountConf(&b, accountOps, users, opsGrants())
+	accountConf(&b, accountOps, staff, opsGrants())
 	for _, s := range stations {
 		p := boxPermission(s.Station)
 		accountConf(&b, accountStation+s.Station, []string{userConf(ClientKey{s.Station, s.Key}, &p, "LEAFNODE")}, boxGrants(s.Station))

@@ -52,13 +52,15 @@ func TestAccountsConfIsWhatTheHubDoes(t *testing.T) {
 	_, dongdan := here.station("dongdan")
 	_, centre := here.station("centre")
 	_, ops := here.station("ops")
+	_, app := here.station("app")
+	clients := []ClientKey{{"ops", ops.Key}, {"app", app.Key}}
 	stations := []StationKey{xidan, dongdan}
-	hub, err := OpenHub(HubConfig{Dir: t.TempDir(), Link: &HubLink{TLS: here.server(), Stations: stations}, Log: slog.New(slog.DiscardHandler)})
+	hub, err := OpenHub(HubConfig{Dir: t.TempDir(), Link: &HubLink{TLS: here.server(), Stations: stations}, Clients: &HubClients{TLS: here.server(), Clients: clients}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = hub.Close() }()
-	text, err := AccountsConf(stations, ClientKey{"centre", centre.Key}, []ClientKey{{"ops", ops.Key}})
+	text, err := AccountsConf(stations, ClientKey{"centre", centre.Key}, clients)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +79,7 @@ func TestAccountsConfIsWhatTheHubDoes(t *testing.T) {
 	}
 	defer srv.WaitForShutdown()
 	defer srv.Shutdown()
-	for ours, theirs := range map[string]string{"$G": accountCentre, accountOps: accountOps, accountStation + "xidan": accountStation + "xidan", accountStation + "dongdan": accountStation + "dongdan"} {
+	for ours, theirs := range map[string]string{"$G": accountCentre, accountOps: accountOps, accountChannel + "app": accountChannel + "app", accountStation + "xidan": accountStation + "xidan", accountStation + "dongdan": accountStation + "dongdan"} {
 		want, got := crossings(t, hub.srv, ours), crossings(t, srv, theirs)
 		if len(want) == 0 || !slices.Equal(want, got) {
 			t.Errorf("account %s:\n%s\nat the hub, and by the file\n%s", theirs, strings.Join(want, "\n"), strings.Join(got, "\n"))
@@ -88,7 +90,8 @@ func TestAccountsConfIsWhatTheHubDoes(t *testing.T) {
 		permissions         *server.Permissions
 	}{
 		centre.Key:  {accountCentre, "STANDARD", nil},
-		ops.Key:     {accountOps, "STANDARD", opsPermission().server()},
+		ops.Key:     {accountOps, "STANDARD", clientPermission(opsGrants()).server()},
+		app.Key:     {accountChannel + "app", "STANDARD", clientPermission(channelGrants("app")).server()},
 		xidan.Key:   {accountStation + "xidan", "LEAFNODE", boxPermission("xidan").server()},
 		dongdan.Key: {accountStation + "dongdan", "LEAFNODE", boxPermission("dongdan").server()},
 	}
