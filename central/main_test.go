@@ -59,13 +59,13 @@ func testConfig(dir string, log *logtest.Buffer) Config {
 type running struct {
 	*Central
 	*Client
-	t      *testing.T
+	t      testing.TB
 	cancel context.CancelFunc
 	ended  chan error
 	once   sync.Once
 }
 
-func start(t *testing.T, cfg Config) *running {
+func start(t testing.TB, cfg Config) *running {
 	t.Helper()
 	c, err := Open(cfg)
 	if err != nil {
@@ -74,7 +74,7 @@ func start(t *testing.T, cfg Config) *running {
 	return run(t, c)
 }
 
-func run(t *testing.T, c *Central) *running {
+func run(t testing.TB, c *Central) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{Central: c, t: t, cancel: cancel, ended: make(chan error, 1)}

@@ -430,3 +430,14 @@ func TestRegistryLeaksNothing(t *testing.T) {
 	}
 	leaks(t, "the log", []byte(log.String()), secrets)
 }
+
+// dial connects over TCP, as a channel does.
+func dial(t testing.TB, c *running, name rules.Channel) *Channel {
+	t.Helper()
+	conn, err := nats.Connect("nats://" + c.ClientAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	return NewChannel(conn, name)
+}
