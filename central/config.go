@@ -29,9 +29,12 @@ type FileConfig struct {
 	// shard.
 	ShardCycle time.Duration
 	// OpsListen is host:port for NATS clients, BoxesListen that for boxes;
-	// empty = none. Whoever reaches the first may give commands: it belongs on
-	// a closed network.
+	// empty = none.
 	OpsListen, BoxesListen string
+	// ClientsFile lists the clients that may connect, who then prove it; only with
+	// LinkFile. Empty = clients are asked nothing, and only those of this machine
+	// can connect.
+	ClientsFile string
 	// LinkFile holds what boxes know the centre by (package linkkey); empty =
 	// boxes are asked nothing, and only those of this machine can connect. With
 	// Servers it holds what these know the centre by.
@@ -100,10 +103,10 @@ func ParseConfig(name string, data []byte, defaults FileConfig) (FileConfig, err
 	}
 	feed.End()
 	ops := root.Table("ops")
-	ownOnly(ops, &c, "listen")
+	ownOnly(ops, &c, "listen", "clients_file")
 	ops.String("listen", &c.OpsListen)
 	checkListen(ops, c.OpsListen)
-	ops.End()
+	ops.String("clients_file", &c.ClientsFile)
 	boxes := root.Table("boxes")
 	ownOnly(boxes, &c, "listen", "link_file", "stations_file")
 	boxes.String("listen", &c.BoxesListen)
@@ -122,12 +125,29 @@ func ParseConfig(name string, data []byte, defaults FileConfig) (FileConfig, err
 		boxes.Fault("link_file", "missing: boxes of other machines have to prove who they are, and the centre too; gateline link-key init makes the file")
 	}
 	boxes.End()
+	checkClients(ops, c)
+	ops.End()
 	status := root.Table("status")
 	status.String("listen", &c.StatusListen)
 	checkListen(status, c.StatusListen)
 	status.End()
 	root.End()
 	return c, doc.Err()
+}
+
+// checkClients asks for what tells clients from strangers.
+func checkClients(ops tomlconf.Table, c FileConfig) {
+	_, _, err := net.SplitHostPort(c.OpsListen)
+	switch {
+	case len(c.Servers) > 0:
+	case c.ClientsFile != "":
+		checkPath(ops, "clients_file", c.ClientsFile)
+		if c.LinkFile == "" {
+			ops.Fault("clients_file", "clients come over TLS, so the centre needs its own file too: give boxes.link_file, which gateline link-key init makes")
+		}
+	case err == nil && !replication.OnLoopback(c.OpsListen):
+		ops.Fault("clients_file", "missing: clients of other machines have to prove who they are; gateline link-key client makes the list")
+	}
 }
 
 func checkPath(t tomlconf.Table, key, path string) {
@@ -159,29 +179,74 @@ func portZero(address string) bool {
 func (c FileConfig) Config() (Config, error) {
 	token, tokenErr := keyfile.ReadTokenKey(c.TokenKeyFile)
 	feed, feedErr := keyfile.ReadFeedSecrets(c.FeedKeyFile)
-	link, linkErr := c.link()
+	link, clients, linkErr := c.link()
 	servers, serversErr := c.ReadServers()
 	if err := errors.Join(tokenErr, feedErr, linkErr, serversErr); err != nil {
 		return Config{}, err
 	}
-	return Config{Dir: c.Dir, ClientListen: c.OpsListen, LeafListen: c.BoxesListen, StatusListen: c.StatusListen, Link: link, Servers: servers, TokenKey: token, FeedKeys: feed,
+	return Config{Dir: c.Dir, ClientListen: c.OpsListen, LeafListen: c.BoxesListen, StatusListen: c.StatusListen, Link: link, Clients: clients, Servers: servers, TokenKey: token, FeedKeys: feed,
 		FeedKeep: c.FeedKeep, ShardCycle: c.ShardCycle}, nil
 }
 
-// link reads whom the centre lets in as a box.
-func (c FileConfig) link() (*replication.HubLink, error) {
-	if c.LinkFile == "" || c.BoxesListen == "" {
-		return nil, nil
+// link reads whom the centre lets in as a box and as a client.
+func (c FileConfig) link() (*replication.HubLink, *replication.HubClients, error) {
+	boxes, clients := c.AsksBoxes(), c.AsksClients()
+	if !boxes && !clients {
+		return nil, nil, nil
 	}
 	l, err := linkkey.Read(c.LinkFile)
 	if err == nil && l.Name != linkkey.CentreName {
-		err = fmt.Errorf("link file %s is that of %q, and boxes know the centre as %s; gateline link-key init makes the centre's", c.LinkFile, l.Name, linkkey.CentreName)
+		err = fmt.Errorf("link file %s is that of %q, and boxes and clients know the centre as %s; gateline link-key init makes the centre's", c.LinkFile, l.Name, linkkey.CentreName)
 	}
-	stations, stationsErr := c.Stations()
-	if err := errors.Join(err, stationsErr); err != nil {
+	var of *replication.HubLink
+	var who *replication.HubClients
+	faults := []error{err}
+	if boxes {
+		of = &replication.HubLink{}
+		of.Stations, err = c.Stations()
+		faults = append(faults, err)
+	}
+	if clients {
+		who = &replication.HubClients{}
+		who.Clients, err = c.Clients()
+		faults = append(faults, err)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, nil, err
+	}
+	if boxes {
+		of.TLS = l.Server()
+	}
+	if clients {
+		who.TLS = l.Server()
+	}
+	return of, who, nil
+}
+
+// AsksBoxes and AsksClients report whether the centre has a list of those that may
+// connect to it. Servers of the operator's have their own.
+func (c FileConfig) AsksBoxes() bool {
+	return len(c.Servers) == 0 && c.LinkFile != "" && c.BoxesListen != ""
+}
+
+func (c FileConfig) AsksClients() bool {
+	return len(c.Servers) == 0 && c.ClientsFile != "" && c.OpsListen != ""
+}
+
+// Clients reads the list of the clients that may connect.
+func (c FileConfig) Clients() ([]replication.ClientKey, error) {
+	list, err := linkkey.ReadClients(c.ClientsFile)
+	if err != nil {
 		return nil, err
 	}
-	return &replication.HubLink{TLS: l.Server(), Stations: stations}, nil
+	var clients []replication.ClientKey
+	for _, one := range list {
+		// The centre within its own process needs no key.
+		if one.Name != linkkey.CentreClient {
+			clients = append(clients, replication.ClientKey(one))
+		}
+	}
+	return clients, nil
 }
 
 // Stations reads the list of the boxes that may connect.

@@ -28,7 +28,7 @@ func TestExampleConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spelled := strings.NewReplacer("#key_file", "key_file", "#listen", "listen", "#link_file", "link_file", "#stations_file", "stations_file", "#keep", "keep", "#cycle", "cycle").Replace(string(text))
+	spelled := strings.NewReplacer("#key_file", "key_file", "#listen", "listen", "#link_file", "link_file", "#stations_file", "stations_file", "#clients_file", "clients_file", "#keep", "keep", "#cycle", "cycle").Replace(string(text))
 	again, err := ParseConfig("spelled out", []byte(spelled), FileConfig{})
 	want.Replicas = 0 // only beside servers
 	if err != nil || !reflect.DeepEqual(again, want) {
@@ -75,11 +75,15 @@ cycle = "9m"
 func TestConfigListeners(t *testing.T) {
 	for text, fault := range map[string]string{
 		"ops.listen = \"\"": "",
-		"ops.listen = \"localhost:0\"\nboxes.listen = \"localhost:0\"":       "",
-		"ops.listen = \"h:5\"\nboxes.listen = \"h:5\"":                       "central.toml:2: boxes.listen: ops.listen has the same address",
-		"ops.listen = \"127.0.0.1:7422\"":                                    "boxes.listen: ops.listen has the same address",
-		"boxes.listen = \"127.0.0.1:65536\"":                                 "is not host:port",
-		"boxes = 1":                                                          "central.toml:1: boxes: not a table",
+		"ops.listen = \"localhost:0\"\nboxes.listen = \"localhost:0\"":                "",
+		"ops.listen = \"h:5\"\nboxes.listen = \"h:5\"":                                "central.toml:2: boxes.listen: ops.listen has the same address",
+		"ops.listen = \"127.0.0.1:7422\"":                                             "boxes.listen: ops.listen has the same address",
+		"boxes.listen = \"127.0.0.1:65536\"":                                          "is not host:port",
+		"ops.listen = \"0.0.0.0:4222\"":                                               "central.toml:1: ops.clients_file: missing",
+		"ops.listen = \"0.0.0.0:4222\"\nops.clients_file = \"clients\"":               "ops.clients_file: \"clients\" is not an absolute path",
+		"ops.clients_file = \"/c\"":                                                   "ops.clients_file: clients come over TLS",
+		"ops.listen = \":4222\"\nops.clients_file = \"/c\"\nboxes.link_file = \"/l\"": "",
+		"boxes = 1": "central.toml:1: boxes: not a table",
 		"boxes.listen = \"127.0.0.1:1\"\nboxes.listen = \"127.0.0.1:65536\"": "not TOML",
 	} {
 		_, err := ParseConfig("central.toml", []byte(text), DefaultFileConfig())

@@ -182,6 +182,20 @@ func TestBatchOfBadRows(t *testing.T) {
 	}
 }
 
+// A card that a full delivery names in a row that cannot be read is not missing from
+// the list.
+func TestBadRowNamesItsCard(t *testing.T) {
+	c := start(t, testConfig(t.TempDir(), &logtest.Buffer{}))
+	back, ctx := c.channel(rules.ChannelBackOffice), t.Context()
+	good := []ListRow{{Credential: elderly(1), Who: ByID("ann")}, {Credential: elderly(2), Who: ByID("bob")}, {Credential: elderly(3), Who: ByID("cat")}}
+	took(t, rules.ResultDone)(back.ListConcession(ctx, ListRequest{List: 1, Run: 1, Rows: good}))
+	bad := []ListRow{{Credential: elderly(1)}, {Credential: elderly(2), Who: ByID("bob"), ValidTo: "tomorrow"}, {Credential: elderly(3), Who: ByID("cat"), Guardian: &Who{}}}
+	if r := took(t, rules.ResultDone)(back.ListConcession(ctx, ListRequest{List: 1, Run: 2, Rows: bad})); r.Rejected != 3 {
+		t.Errorf("got %+v", r)
+	}
+	took(t, rules.ResultAlready)(back.ListEnd(ctx, ListEndRequest{List: 1, Run: 2, Most: 3}))
+}
+
 func elderly(i int) string { return fmt.Sprintf("tunion:31047750%011d", i) }
 
 // What a rider, an outlet, the back office and the health source do, over the typed

@@ -38,6 +38,7 @@ func TestServersConfigFaults(t *testing.T) {
 	const text = `dir = "/var/lib/central"
 [ops]
 listen = ""
+clients_file = "/etc/gateline/clients"
 [boxes]
 listen = "127.0.0.1:7422"
 link_file = "/etc/gateline/link.pem"
@@ -49,10 +50,10 @@ replicas = 2
 `
 	for text, wants := range map[string][]string{
 		text: {
-			"central.toml:1: dir: leave it out", "central.toml:3: ops.listen: leave it out", "central.toml:5: boxes.listen: leave it out",
-			"central.toml:6: boxes.link_file: leave it out", "central.toml:7: boxes.stations_file: leave it out",
-			"central.toml:9: nats.servers: an address is not of the form tls://host:port",
-			`central.toml:10: nats.link_file: "link.pem" is not an absolute path`, "central.toml:11: nats.replicas: 2 servers agree no better than 1",
+			"central.toml:1: dir: leave it out", "central.toml:3: ops.listen: leave it out", "central.toml:4: ops.clients_file: leave it out", "central.toml:6: boxes.listen: leave it out",
+			"central.toml:7: boxes.link_file: leave it out", "central.toml:8: boxes.stations_file: leave it out",
+			"central.toml:10: nats.servers: an address is not of the form tls://host:port",
+			`central.toml:11: nats.link_file: "link.pem" is not an absolute path`, "central.toml:12: nats.replicas: 2 servers agree no better than 1",
 		},
 		"nats.replicas = 3\n":                 {"nats.servers: missing"},
 		"nats.servers = [\"tls://a:4222\"]\n": {"nats.link_file: \"\" is not an absolute path"},

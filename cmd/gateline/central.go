@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"gateline/central"
-	"gateline/replication"
 )
 
 const (
@@ -32,8 +31,8 @@ func newCentral(env environment) *cobra.Command {
 		Use:   "central",
 		Short: "Run the centre",
 		Long: "Runs the centre: registry, feed for the boxes, and the service that 'gateline ops'\n" +
-			"and any NATS client asks. Who gives commands is not asked who he is yet: keep\n" +
-			"that listener on a closed network. SIGHUP makes it read the list of stations again.",
+			"and any NATS client asks. Boxes and clients of other machines have to prove who they\n" +
+			"are: gateline link-key. SIGHUP makes it read the lists of both again.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			file, err := loadCentral(env, config)
@@ -65,9 +64,6 @@ func loadCentral(env environment, path string) (central.FileConfig, error) {
 
 // runCentral runs the centre that file describes until ctx is done.
 func runCentral(ctx context.Context, cfg central.Config, file central.FileConfig) error {
-	if cfg.ClientListen != "" && !replication.OnLoopback(cfg.ClientListen) {
-		cfg.Log.Warn("the listener for commands takes connections from other machines and asks nobody who he is; see that its network is closed", "address", cfg.ClientListen)
-	}
 	c, err := openCentral(ctx, cfg)
 	if c == nil {
 		return err
@@ -103,8 +99,8 @@ func openCentral(ctx context.Context, cfg central.Config) (*central.Central, err
 	}
 }
 
-// reload reads the list of stations again at each SIGHUP, until ctx is done. A
-// list that cannot be read changes nothing.
+// reload reads the lists of stations and clients again at each SIGHUP, until ctx is
+// done. A list that cannot be read changes nothing.
 func reload(ctx context.Context, c *central.Central, file central.FileConfig, log *slog.Logger) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
@@ -115,20 +111,30 @@ func reload(ctx context.Context, c *central.Central, file central.FileConfig, lo
 			return nil
 		case <-hangup:
 		}
-		if file.LinkFile == "" || file.BoxesListen == "" {
-			log.Info("reload: no box connects to this process, or none is asked who it is, so there is no list of stations to read")
+		if !file.AsksBoxes() && !file.AsksClients() {
+			log.Info("reload: no box or client connects to this process, or none is asked who it is, so there is no list of stations to read, nor one of clients")
 			continue
 		}
-		stations, err := file.Stations()
-		if err == nil {
-			err = c.SetStations(stations)
+		if file.AsksBoxes() {
+			reread(log, "stations", file.Stations, c.SetStations)
 		}
-		if err != nil {
-			log.Error("reload failed; the stations of before may connect, correct the list and reload again", "error", err)
-			continue
+		if file.AsksClients() {
+			reread(log, "clients", file.Clients, c.SetClients)
 		}
-		log.Info("list of stations read again", "stations", len(stations))
 	}
+}
+
+// reread reads one list again.
+func reread[T any](log *slog.Logger, what string, read func() ([]T, error), set func([]T) error) {
+	list, err := read()
+	if err == nil {
+		err = set(list)
+	}
+	if err != nil {
+		log.Error("reload failed; the "+what+" of before may connect, correct the list and reload again", "error", err)
+		return
+	}
+	log.Info("list of "+what+" read again", what, len(list))
 }
 
 // watch tells systemd that the centre is ready, once it answers, and then,

@@ -13,8 +13,7 @@ import (
 	"gateline/replication"
 )
 
-// clientsFile is the list of those who connect to servers of the operator's as
-// clients.
+// clientsFile is the list of those who connect to the centre as clients.
 const clientsFile = "clients"
 
 // newLinkServer, newLinkClient and newLinkNATSConf make what a centre on servers of
@@ -34,10 +33,12 @@ func newLinkClient() *cobra.Command {
 	var replace bool
 	c := &cobra.Command{
 		Use:   "client DIR NAME...",
-		Short: "Make the link files of clients of such servers and put them into the list",
-		Long: "Makes DIR/client-NAME.pem for each client and puts it into DIR/clients. The client\n" +
-			"\"centre\" is the centre itself, for [nats] link_file; every other may give commands,\n" +
-			"with gateline ops --link FILE.",
+		Short: "Make the link files of clients and put them into the list",
+		Long: "Makes DIR/client-NAME.pem for each client and puts it into DIR/clients. What it may\n" +
+			"do follows from its name: \"ops\", and what begins with \"ops-\", gives commands, with\n" +
+			"gateline ops --link FILE; \"centre\" is the centre itself, for [nats] link_file; every\n" +
+			"other is the channel of that name, such as app, machine, back-office, health-source,\n" +
+			"and reaches the registry in that name only.",
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			list := filepath.Join(args[0], clientsFile)
@@ -49,7 +50,7 @@ func newLinkClient() *cobra.Command {
 			if err := makeKeys(cmd, args[0], args[1:], clientsFile, "client-", replace); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "Each file to who it is for, and no copy elsewhere. Then the servers have to know:\n\n  gateline link-key nats-conf %s >accounts.conf\n", args[0])
+			fmt.Fprintf(cmd.ErrOrStderr(), "Each file to who it is for, and no copy elsewhere. Then %s to the centre as [ops] clients_file and reload it,\nor where it runs on servers of your own:\n\n  gateline link-key nats-conf %s >accounts.conf\n", list, args[0])
 			return nil
 		},
 	}
@@ -100,7 +101,7 @@ func accountsConf(dir string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	clients, err := linkkey.ReadStations(filepath.Join(dir, clientsFile))
+	clients, err := linkkey.ReadClients(filepath.Join(dir, clientsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		clients, err = nil, nil
 	}
@@ -108,12 +109,12 @@ func accountsConf(dir string) ([]byte, error) {
 		return nil, err
 	}
 	var centre replication.ClientKey
-	var ops []replication.ClientKey
+	var others []replication.ClientKey
 	for _, c := range clients {
 		if c.Name == linkkey.CentreClient {
 			centre = replication.ClientKey(c)
 		} else {
-			ops = append(ops, replication.ClientKey(c))
+			others = append(others, replication.ClientKey(c))
 		}
 	}
 	if centre.Key == "" {
@@ -123,7 +124,7 @@ func accountsConf(dir string) ([]byte, error) {
 	for _, s := range stations {
 		boxes = append(boxes, replication.StationKey{Station: s.Name, Key: s.Key})
 	}
-	text, err := replication.AccountsConf(boxes, centre, ops)
+	text, err := replication.AccountsConf(boxes, centre, others)
 	if err != nil {
 		return nil, err
 	}

@@ -92,7 +92,7 @@ func newOps(env environment) *cobra.Command {
 func (o *ops) flags(c *cobra.Command) {
 	f := c.PersistentFlags()
 	f.StringVar(&o.server, "server", defaultServer, "address of the centre (environment: GATELINE_SERVER)")
-	f.StringVar(&o.link, "link", "", "link file of who gives commands, for a centre on servers of your own")
+	f.StringVar(&o.link, "link", "", "link file of who gives commands, for a centre that asks who that is")
 	f.BoolVar(&o.json, "json", false, "answer with one JSON object on standard output")
 }
 
@@ -146,7 +146,7 @@ func (o *ops) ask(cmd *cobra.Command, limit time.Duration, f func(context.Contex
 		if dial.err != nil {
 			err = dial.err // the library says only that no server is available
 		}
-		return fmt.Errorf("no centre answers at %s: %w; start it with 'gateline central', or give the address of its [ops] listener with --server or GATELINE_SERVER; servers of your own also want --link", shown, err)
+		return fmt.Errorf("no centre answers at %s: %w; start it with 'gateline central', or give the address of its [ops] listener with --server or GATELINE_SERVER; a centre that asks who gives commands also wants --link", shown, err)
 	}
 	defer conn.Close()
 	ctx, cancel := cmd.Context(), context.CancelFunc(func() {})

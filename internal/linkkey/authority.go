@@ -178,7 +178,7 @@ func (a *Authority) Server(host string) ([]byte, error) {
 	})
 }
 
-// Client is Station for a client of the operator's own servers.
+// Client is Station for a client of the centre.
 func (a *Authority) Client(name string) (file []byte, public string, err error) {
 	return a.Station(name)
 }

@@ -8,18 +8,22 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// Clients is a list of those who connect to servers of the operator's as
-// clients: the same form as the list of stations. CentreClient is the centre's
-// name in it; every other may give commands.
+// CentreClient is the centre's own name in a list of clients, which has the form of
+// a list of stations.
 const CentreClient = "centre"
 
 // ClientsHead is what a new list of clients begins with.
-const ClientsHead = `# Who may connect to the centre's servers as a client: a name and the public part
-# of its key in each line. centre is the centre itself, every other gives commands.
-# gateline link-key client writes it; gateline link-key nats-conf reads it.
+const ClientsHead = `# Who may connect to the centre as a client: a name and the public part of its key
+# in each line. ops, and what begins with ops-, gives commands; centre is the centre
+# itself, at servers of your own; every other is the channel of that name.
+# gateline link-key client writes it. On one machine the centre reads it; at servers
+# of your own gateline link-key nats-conf does.
 `
 
-// NATSOptions returns what a client connects to servers of the operator's with:
+// ReadClients is ReadStations for a list of clients.
+func ReadClients(path string) ([]Station, error) { return readList(path, "client") }
+
+// NATSOptions returns what a client connects to the centre with:
 // over TLS, whatever the scheme of the address says, and by the key of the file.
 // The error says which command makes a file that has one.
 func (l *Link) NATSOptions() ([]nats.Option, error) {

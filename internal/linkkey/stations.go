@@ -29,16 +29,19 @@ const StationsHead = `# Who may connect to the centre: a station and the public 
 
 // ReadStations reads the list at path: one station in a line, "#" starts a
 // remark. The error reports every fault at once, each with its line.
-func ReadStations(path string) ([]Station, error) {
+func ReadStations(path string) ([]Station, error) { return readList(path, "station") }
+
+// readList reads a list of stations or clients.
+func readList(path, what string) ([]Station, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("list of stations: %w: gateline link-key station makes it", err)
+		return nil, fmt.Errorf("list of %ss: %w: gateline link-key %s makes it", what, err, what)
 	}
-	stations, err := parseStations(string(text))
+	list, err := parseStations(string(text))
 	if err != nil {
-		return nil, fmt.Errorf("list of stations %s:\n%w", path, err)
+		return nil, fmt.Errorf("list of %ss %s:\n%w", what, path, err)
 	}
-	return stations, nil
+	return list, nil
 }
 
 func parseStations(text string) ([]Station, error) {
