@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"gateline/central"
+	"gateline/central/rules"
 	"gateline/internal/clustertest"
 	"gateline/internal/linkkey"
 )
@@ -25,6 +27,7 @@ func TestServersFromFirstKeyToFirstCommand(t *testing.T) {
 	call("link-key", "client", dir, "ops").want(t, 0, "ops  "+filepath.Join(dir, "client-ops.pem"), "nats-conf")
 	call("link-key", "nats-conf", dir).want(t, 1, "", "gateline link-key client "+dir+" centre")
 	call("link-key", "client", dir, "centre").want(t, 0, "centre  "+filepath.Join(dir, "client-centre.pem"), "nats-conf")
+	call("link-key", "client", dir, "app").want(t, 0, "app  "+filepath.Join(dir, "client-app.pem"), "nats-conf")
 	call("link-key", "client", dir, "ops").want(t, 1, "", "--replace")
 	call("link-key", "client", "--replace", dir, "ops").want(t, 0, "ops  ", "nats-conf")
 	call("link-key", "station", dir, "xidan").want(t, 0, "xidan  ", "/etc/gateline/link.pem")
@@ -48,6 +51,10 @@ func TestServersFromFirstKeyToFirstCommand(t *testing.T) {
 	}
 	ask("client-ops.pem", "card", "bind", "--credential", "3104770012345678901", "--person", "p1").want(t, 0, "bound", "")
 	ask("client-ops.pem", "stats").want(t, 0, "credentials  1 bound", "")
+	app := central.NewChannel(connect(t, strings.TrimPrefix(cluster.URLs()[1], "tls://"), filepath.Join(dir, "client-app.pem")), rules.ChannelApp)
+	if own, err := app.Own(t.Context(), central.ByID("p1")); err != nil || len(own.Bindings) != 1 {
+		t.Errorf("a channel is shown %+v, %v", own, err)
+	}
 	ask("xidan.pem", "stats").want(t, 1, "", "no centre answers")
 	ask("server-a.centre.example.pem", "stats").want(t, 1, "", "gateline link-key client")
 
@@ -61,7 +68,7 @@ func TestServersFromFirstKeyToFirstCommand(t *testing.T) {
 		r.stop()
 		printed.WriteString(r.log.String())
 	}
-	for _, file := range []string{"xidan.pem", "client-ops.pem", "client-centre.pem"} {
+	for _, file := range []string{"xidan.pem", "client-ops.pem", "client-app.pem", "client-centre.pem"} {
 		for _, secret := range readSecrets(t, dir, file) {
 			if strings.Contains(printed.String(), secret) {
 				t.Errorf("a secret of %s is printed or logged", file)
