@@ -3,6 +3,7 @@ package central
 import (
 	"fmt"
 
+	"gateline/central/rules"
 	"gateline/gateway"
 )
 
@@ -82,8 +83,9 @@ func (r *round) full() bool {
 // into batches. An error means that state and events do not fit, which the rules
 // exclude: the state can then no longer be trusted.
 func (r *round) add(it item, d decision) error {
+	together := r.keepTogether(d.events)
 	for i := range d.events {
-		if err := r.addEvent(&d.events[i]); err != nil {
+		if err := r.addEvent(&d.events[i], together); err != nil {
 			return fmt.Errorf("apply a decided event: %w; start the centre again, its state is rebuilt from the ledger", err)
 		}
 	}
@@ -95,13 +97,40 @@ func (r *round) add(it item, d decision) error {
 	return nil
 }
 
-func (r *round) addEvent(e *event) error {
+// maxTogether is the largest number of events that are kept in one batch: their
+// lines come to less than the largest event.
+const maxTogether = 256
+
+// keepTogether reports whether the events of one command go into one batch, and
+// begins one where the last has no room for them all. A kill then leaves both halves
+// of a swap or neither, and no effect without the outcome that a repeated request is
+// answered with. What is too long for that is a list, of which a part does no harm.
+func (r *round) keepTogether(events []event) bool {
+	changes := 0
+	for i := range events {
+		switch events[i].registry.(type) {
+		case rules.Reported, rules.Merged:
+			changes += rules.MaxPerPerson
+		default:
+			changes += 2 // at most, of a Renumbered
+		}
+	}
+	if len(events) < 2 || len(events) > maxTogether || changes > gateway.MaxChanges {
+		return false
+	}
+	if n := len(r.batches); n > 0 && !r.batches[n-1].hasRoom(changes) {
+		r.batches = append(r.batches, newBatch())
+	}
+	return true
+}
+
+func (r *round) addEvent(e *event, together bool) error {
 	changes, err := r.state.apply(e, r.buffer[:0])
 	if err != nil {
 		return err
 	}
 	r.buffer = changes
-	if n := len(r.batches); n == 0 || !r.batches[n-1].hasRoom(len(changes)) {
+	if n := len(r.batches); n == 0 || !together && !r.batches[n-1].hasRoom(len(changes)) {
 		r.batches = append(r.batches, newBatch())
 	}
 	b := r.batches[len(r.batches)-1]

@@ -180,3 +180,39 @@ func TestBatchIsBoundedByBytes(t *testing.T) {
 		}
 	}
 }
+
+// The events of one request are in one ledger message, wherever the batch before it
+// ends: a kill between two messages cuts no swap in two and parts no effect from its
+// outcome.
+func TestRequestsAreNotCutInTwo(t *testing.T) {
+	for _, before := range []int{0, gateway.MaxChanges - 4, gateway.MaxChanges - 2, gateway.MaxChanges - 1, gateway.MaxChanges} {
+		r := &round{state: newState(rules.DefaultRules())}
+		w := &writer{state: r.state, now: time.Now}
+		d := testDoor()
+		ask := func(id string, parse func(*door, []byte) (asked, *Refusal), body string) {
+			a, refusal := parse(d, []byte(body))
+			if refusal != nil {
+				t.Fatal(refusal)
+			}
+			if err := w.decide(r, item{command: registryCommand{ID: id, Channel: rules.ChannelApp, Command: a.command}}); err != nil {
+				t.Fatal(err)
+			}
+			if refusal := r.taken[len(r.taken)-1].decision.refusal; refusal != nil {
+				t.Fatal(refusal)
+			}
+		}
+		ask("", parseUpgrade, `{"credential":"`+card(1)+`","person":"ann","identified":true,"consent":1}`)
+		full := newBatch()
+		full.changes = make([]gateway.Change, before)
+		r.batches = []*batch{full}
+		ask("swap", parseSwap, `{"old":"`+card(1)+`","new":"`+card(2)+`","person":"ann","identified":true,"consent":1}`)
+		last := r.batches[len(r.batches)-1]
+		message, err := decodeMessage(append(appendHeader(nil, 1, keyCheck{}), last.lines...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(message.events); n != 3 || len(last.changes) > gateway.MaxChanges {
+			t.Errorf("after %d changes: %d events and %d changes in the last batch", before, n, len(last.changes))
+		}
+	}
+}
