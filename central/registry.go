@@ -23,39 +23,41 @@ import (
 // each verb.
 const RegistryName = "gateline-registry"
 
-// verb is what a channel may ask, and how its requests are read.
+// verb is what a channel may ask, how its requests are read, and what kind of command
+// they are.
 type verb struct {
 	name  string
 	parse func(*door, []byte) (asked, *Refusal)
+	of    rules.Command
 }
 
 func verbs() []verb {
 	return []verb{
-		{VerbUpgrade, parseUpgrade},
-		{VerbHelp, parseHelp},
-		{VerbSwap, parseSwap},
-		{VerbUnbind, parseRegistryUnbind},
-		{VerbRideAuthorise, parseAuthorise},
-		{VerbRideWithdraw, parseRideWithdraw},
-		{VerbCardIssue, parseIssue},
-		{VerbCardReturn, parseReturn},
-		{VerbCardReplace, parseReplace},
-		{VerbCardLookUp, parseLookUp},
-		{VerbOwn, parseOwn},
-		{VerbTopUpCheck, parseTopUp},
-		{VerbLossReport, parseLoss},
-		{VerbListConcession, parseConcession},
-		{VerbListStudents, parseStudents},
-		{VerbListEnd, parseListEnd},
-		{VerbListExpire, parseListExpire},
-		{VerbGuardianWithdraw, parseGuardian},
-		{VerbConflictResolve, parseResolve},
-		{VerbHealthReport, parseHealth},
-		{VerbPersonDied, parsePerson(func(p Person) rules.Command { return rules.Died{Person: p} })},
-		{VerbPersonMerge, parseMerge},
-		{VerbPersonSplit, parseSplit},
-		{VerbPersonForget, parsePerson(func(p Person) rules.Command { return rules.Delete{Person: p} })},
-		{VerbStatistics, parseStatistics},
+		{VerbUpgrade, parseUpgrade, rules.Upgrade{}},
+		{VerbHelp, parseHelp, rules.Help{}},
+		{VerbSwap, parseSwap, rules.Swap{}},
+		{VerbUnbind, parseRegistryUnbind, rules.Unbind{}},
+		{VerbRideAuthorise, parseAuthorise, rules.Authorise{}},
+		{VerbRideWithdraw, parseRideWithdraw, rules.Withdraw{}},
+		{VerbCardIssue, parseIssue, rules.Issue{}},
+		{VerbCardReturn, parseReturn, rules.Return{}},
+		{VerbCardReplace, parseReplace, rules.Replace{}},
+		{VerbCardLookUp, parseLookUp, rules.LookUp{}},
+		{VerbOwn, parseOwn, rules.Own{}},
+		{VerbTopUpCheck, parseTopUp, rules.CheckTopUp{}},
+		{VerbLossReport, parseLoss, rules.ReportLoss{}},
+		{VerbListConcession, parseConcession, rules.Concessions{}},
+		{VerbListStudents, parseStudents, rules.Students{}},
+		{VerbListEnd, parseListEnd, rules.EndOfList{}},
+		{VerbListExpire, parseListExpire, rules.Expire{}},
+		{VerbGuardianWithdraw, parseGuardian, rules.WithdrawStudent{}},
+		{VerbConflictResolve, parseResolve, rules.Resolve{}},
+		{VerbHealthReport, parseHealth, rules.Reports{}},
+		{VerbPersonDied, parsePerson(func(p Person) rules.Command { return rules.Died{Person: p} }), rules.Died{}},
+		{VerbPersonMerge, parseMerge, rules.Merge{}},
+		{VerbPersonSplit, parseSplit, rules.Split{}},
+		{VerbPersonForget, parsePerson(func(p Person) rules.Command { return rules.Delete{Person: p} }), rules.Delete{}},
+		{VerbStatistics, parseStatistics, rules.Statistics{}},
 	}
 }
 
@@ -129,13 +131,17 @@ func (r *registry) close() error {
 }
 
 func (r *registry) handle(v verb, d *door, m micro.Request) {
-	to := m.Reply()
+	to, channel := m.Reply(), channelOf(m.Subject(), v.name)
+	if !r.rules.Entitled(channel, v.of, r.now()) {
+		// It neither takes the time of those who may, nor asks about a person.
+		r.respond(to, refused(rules.NotEntitled()))
+		return
+	}
 	a, refusal := v.parse(d, m.Data())
 	if refusal != nil {
 		r.respond(to, refused(refusal))
 		return
 	}
-	channel := channelOf(m.Subject(), v.name)
 	if r.verifier == nil || a.who == nil {
 		r.put(to, channel, a)
 		return

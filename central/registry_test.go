@@ -107,7 +107,8 @@ func badRegistryRequests() []badRegistry {
 	add("nobody-knows.upgrade", rules.CodeChannel, map[string]string{"an unknown channel": card(n)})
 	add("app.person.forget", rules.CodeChannel, map[string]string{"not the app's": `{"person":"ann"}`})
 	add("app.health.report", rules.CodeChannel, map[string]string{"not the app's": `{"reports":[{"person":"ann","class":"red"}]}`})
-	add("app.statistics", CodeMalformed, map[string]string{"a field": `{"all":true}`})
+	add("app.list.students", rules.CodeChannel, map[string]string{"not even read": `{`})
+	add("ops.statistics", CodeMalformed, map[string]string{"a field": `{"all":true}`})
 	add("health-source.health.report", CodeMalformed, map[string]string{
 		"none": `{"reports":[]}`, "501": `{"reports":[` + strings.Repeat(`{"person":"a","class":"red"},`, rules.MaxReports) + `{"person":"a","class":"red"}]}`, "1 MB": `{"reports":[{"person":"` + long + `"}]}`,
 		"a bad form": `{"reports":[{"person":"ann","class":"red"},{"person":"ann","class":"red","` + n + `":1}]}`, "a revision of 20 digits": `{"reports":[{"person":"ann","class":"red","revision":` + n + `99}]}`,

@@ -24,7 +24,7 @@ func TestServicesExamples(t *testing.T) {
 	heading := regexp.MustCompile(`(?m)^### (gateline\.registry\.[a-z.-]+)$`)
 	example := regexp.MustCompile("(?s)```json\n(.*?)```\n```json\n(.*?)```")
 	c := start(t, testConfig(t.TempDir(), &logtest.Buffer{}))
-	shown := map[string]bool{}
+	shown := map[string]string{}
 	places := heading.FindAllSubmatchIndex(text, -1)
 	for i, place := range places {
 		end := len(text)
@@ -34,7 +34,7 @@ func TestServicesExamples(t *testing.T) {
 		subject := string(text[place[2]:place[3]])
 		examples := example.FindAllSubmatch(text[place[1]:end], -1)
 		if len(examples) == 0 {
-			t.Errorf("%s: no example", subject)
+			t.Fatalf("%s: no example", subject)
 		}
 		for _, e := range examples {
 			m := askRegistry(t, c.Client.conn, subject, string(e[1]))
@@ -52,11 +52,12 @@ func TestServicesExamples(t *testing.T) {
 			}
 		}
 		_, verb, _ := strings.Cut(strings.TrimPrefix(subject, "gateline.registry."), ".")
-		shown[verb] = true
+		shown[verb] = string(examples[0][1])
 	}
 	for _, v := range verbs() {
-		if !shown[v.name] {
-			t.Errorf("SERVICES.md shows no example of %s", v.name)
+		// What a verb says it is about is what its requests become.
+		if a, refusal := v.parse(testDoor(), []byte(shown[v.name])); refusal != nil || reflect.TypeOf(a.command) != reflect.TypeOf(v.of) {
+			t.Errorf("SERVICES.md shows no example of %s, or it becomes %T: %v", v.name, a.command, refusal)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 )
 
 // Channel is who brings a request: one of the public channels CH-01 … CH-10, or
@@ -65,6 +66,16 @@ type Matrix map[Channel][]Function
 
 // allows reports whether a channel may use a function.
 func (m Matrix) allows(c Channel, f Function) bool { return slices.Contains(m[c], f) }
+
+// Entitled reports whether a channel may use the function that a command needs. Decide
+// asks too: this is for a door that would rather not read what will be refused.
+func (r *Rules) Entitled(c Channel, command Command, now time.Time) bool {
+	f := command.function()
+	return f == "" || r.Channels.At(now).allows(c, f)
+}
+
+// NotEntitled is the refusal of a channel that may not (CH-R2).
+func NotEntitled() *Refusal { return refuse(CodeChannel) }
 
 func (m Matrix) faults(fault faultFunc) {
 	fault(len(m) <= maxChannels, "", fmt.Sprintf("%d channels, at most %d", len(m), maxChannels))

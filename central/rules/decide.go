@@ -41,8 +41,8 @@ func again(before, now Settled) ([]Event, Answer, *Refusal) {
 }
 
 func decideNow(view View, r *Rules, q Request, now time.Time) ([]Event, Answer, *Refusal) {
-	if f := q.Command.function(); f != "" && !r.Channels.At(now).allows(q.Channel, f) {
-		return nil, Answer{}, refuse(CodeChannel)
+	if !r.Entitled(q.Channel, q.Command, now) {
+		return nil, Answer{}, NotEntitled()
 	}
 	d := newDraft(view, r, q.Channel, now)
 	answer, refusal := q.Command.decide(d)

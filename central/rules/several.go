@@ -51,8 +51,8 @@ func (d *draft) oneOf(c Command) (Answer, *Refusal) {
 	if _, reads := c.(reader); reads || c == nil {
 		return Answer{}, malformed("it only reads; leave it out")
 	}
-	if f := c.function(); f != "" && !d.rules.Channels.At(d.now).allows(d.channel, f) {
-		return Answer{}, refuse(CodeChannel)
+	if !d.rules.Entitled(d.channel, c, d.now) {
+		return Answer{}, NotEntitled()
 	}
 	return c.decide(d)
 }

@@ -44,6 +44,7 @@ func TestClientsOfOneMachine(t *testing.T) {
 	}
 	ask("client-ops.pem").want(t, 0, "credentials", "")
 	ask("").want(t, 1, "", "no centre answers")
+	ask("client-app.pem").want(t, 1, "", "gives no commands")
 
 	app := central.NewChannel(connect(t, address, filepath.Join(dir, "client-app.pem")), rules.ChannelApp)
 	q := central.UpgradeRequest{ID: "1", Credential: "3104770012345678901", Who: central.ByID("p1"), Identified: true, Consent: 1}

@@ -132,8 +132,14 @@ func (o *ops) ask(cmd *cobra.Command, limit time.Duration, f func(context.Contex
 		return err
 	}
 	dial := &dialer{ctx: cmd.Context()}
+	ctx, giveUp := context.WithCancelCause(cmd.Context())
+	defer giveUp(nil)
 	opts := []nats.Option{nats.Name("gateline ops"), nats.SetCustomDialer(dial), nats.Timeout(connectLimit), nats.NoReconnect(),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})} // the request fails then, and says so
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				giveUp(err) // nobody will answer; every other error fails the request
+			}
+		})}
 	if o.link != "" {
 		auth, err := linkOptions(o.link)
 		if err != nil {
@@ -149,12 +155,16 @@ func (o *ops) ask(cmd *cobra.Command, limit time.Duration, f func(context.Contex
 		return fmt.Errorf("no centre answers at %s: %w; start it with 'gateline central', or give the address of its [ops] listener with --server or GATELINE_SERVER; a centre that asks who gives commands also wants --link", shown, err)
 	}
 	defer conn.Close()
-	ctx, cancel := cmd.Context(), context.CancelFunc(func() {})
 	if limit > 0 {
+		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
 	}
-	defer cancel()
-	return f(ctx, central.NewClient(conn))
+	err = f(ctx, central.NewClient(conn))
+	if err != nil && errors.Is(context.Cause(ctx), nats.ErrPermissionViolation) {
+		return fmt.Errorf("the key of this link file gives no commands at %s; take one whose name is ops, or begins with ops-", shown)
+	}
+	return err
 }
 
 func linkOptions(path string) ([]nats.Option, error) {
