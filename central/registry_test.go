@@ -320,6 +320,15 @@ func TestRetryAfterRestart(t *testing.T) {
 	}
 	done(c.channel(rules.ChannelMini).Upgrade(ctx, upgradeOf("u", card(2), ByID("bob"))))
 	first := ask()
+	var all sync.WaitGroup
+	for range 50 { // at once
+		all.Go(func() {
+			if r, err := c.channel(rules.ChannelApp).Upgrade(ctx, upgradeOf("u", card(1), ann)); err != nil || r.Result != rules.ResultDone {
+				t.Errorf("sent again at once: %+v, %v", r, err)
+			}
+		})
+	}
+	all.Wait()
 	check := func(when string) {
 		t.Helper()
 		for i, r := range ask() {
@@ -438,10 +447,16 @@ func TestRegistryLeaksNothing(t *testing.T) {
 	if err := c.Client.conn.Flush(); err != nil {
 		t.Fatal(err)
 	}
+	seen := map[string]bool{}
 	for len(feed) > 0 {
-		if m := <-feed; strings.HasPrefix(m.Subject, replication.SubjectFeed) || m.Subject == SubjectLedger || m.Subject == replication.SubjectLive {
+		m := <-feed
+		seen[m.Subject] = true
+		if strings.HasPrefix(m.Subject, replication.SubjectFeed) || m.Subject == SubjectLedger || m.Subject == replication.SubjectLive {
 			leaks(t, m.Subject, m.Data, secrets)
 		}
+	}
+	if !seen[SubjectLedger] || !seen[replication.SubjectFeed] {
+		t.Errorf("ledger and feed were not looked at: %v", seen)
 	}
 	leaks(t, "the log", []byte(log.String()), secrets)
 }
