@@ -123,9 +123,8 @@ func sinceBoot() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-func newClock(now func() time.Time, kernel func() (kernelClock, error), watermark func() time.Time, requireSync bool, log *slog.Logger) *clock {
-	c := &clock{now: now, kernel: kernel, watermark: watermark, log: log, steady: sinceBoot,
-		watch: clockWatch{requireSync: requireSync, floor: builtAt()}}
+func newClock(now func() time.Time, kernel func() (kernelClock, error), watermark func() time.Time, watch clockWatch, log *slog.Logger) *clock {
+	c := &clock{now: now, kernel: kernel, watermark: watermark, log: log, steady: sinceBoot, watch: watch}
 	c.check()
 	return c
 }

@@ -79,7 +79,7 @@ func TestClockIsRemembered(t *testing.T) {
 			synced := true
 			open := func(wall time.Time, steady time.Duration) *clock {
 				c := newClock(func() time.Time { return wall }, func() (kernelClock, error) { return kernelClock{synced: synced}, nil },
-					func() time.Time { return time.Time{} }, true, slog.New(slog.DiscardHandler))
+					func() time.Time { return time.Time{} }, clockWatch{requireSync: true}, slog.New(slog.DiscardHandler))
 				c.steady = func() time.Duration { return steady }
 				c.watch = clockWatch{requireSync: true}
 				c.check()

@@ -51,7 +51,7 @@ func newTestDesk(t *testing.T, directory *fakeDirectory) *desk {
 	return newDesk(&shared{
 		directory: directory, usable: func() bool { return true }, position: func() gateway.Position { return position },
 		schedule: schedule, switches: switches, metrics: newMetrics("v0", "test"),
-		clock: newClock(time.Now, func() (kernelClock, error) { return kernelClock{synced: true}, nil }, func() time.Time { return position.Time() }, true, log),
+		clock: newClock(time.Now, func() (kernelClock, error) { return kernelClock{synced: true}, nil }, func() time.Time { return position.Time() }, clockWatch{requireSync: true}, log),
 	}, testKey(), []GateConfig{{Name: "G1", Address: 1}})
 }
 

@@ -24,7 +24,8 @@ import (
 type Options struct {
 	Log     *slog.Logger
 	Version string
-	// Now is the box's clock.
+	// Now is the box's clock; nil = the machine's, which is not believed where it is
+	// earlier than this program was built (IMP-17).
 	Now func() time.Time
 	// OnApplied is called after each feed entry has been applied, on the
 	// goroutine that applies it. It must not keep the update.
@@ -91,7 +92,11 @@ func Open(ctx context.Context, cfg Config, o Options) (_ *Station, err error) {
 		return nil, err
 	}
 	watermark := func() time.Time { return s.cache.Position().Time() }
-	s.clock = newClock(s.now, readKernelClock, watermark, cfg.RequireSync, o.Log)
+	watch := clockWatch{requireSync: cfg.RequireSync}
+	if o.Now == nil {
+		watch.floor = builtAt()
+	}
+	s.clock = newClock(s.now, readKernelClock, watermark, watch, o.Log)
 	s.clock.remember(s.cache)
 	s.metrics = newMetrics(o.Version, cfg.Station)
 	desks := &shared{
