@@ -24,6 +24,8 @@ func storyOf(scenario string) func(context.Context, Config) (*Report, error) {
 		return runPartition
 	case ScenarioCity:
 		return runCity
+	case ScenarioNotice:
+		return runNotice
 	}
 	return nil
 }

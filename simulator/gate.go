@@ -71,18 +71,25 @@ func (g *gate) tap(ctx context.Context, credentialIndex int, purpose gateway.Pur
 	if credentialIndex != noCredential {
 		c = credential(credentialIndex)
 	}
+	_, err := g.present(ctx, c, &t)
+	return t, err
+}
+
+// present asks the question of a tap, notes in t what comes of it and returns the
+// answer, the zero one where the gate has given up.
+func (g *gate) present(ctx context.Context, c gateway.Credential, t *tapRecord) (gateway.Answer, error) {
 	now := time.Now()
-	number := g.device.Tap(now, purpose, c)
+	number := g.device.Tap(now, t.purpose, c)
 	_, send, wake := g.device.Step(now, nil)
 	g.wake = wake
 	var err error
 	if t.sent, err = g.wire.send(send); err != nil {
-		return t, fmt.Errorf("gate on %s: %w", g.wire.path, err)
+		return gateway.Answer{}, fmt.Errorf("gate on %s: %w", g.wire.path, err)
 	}
 	for ctx.Err() == nil {
 		result, received, err := g.step(g.wake)
 		if err != nil {
-			return t, err
+			return gateway.Answer{}, err
 		}
 		if t.lineBytes += received; result == nil || result.Number != number {
 			continue
@@ -90,7 +97,7 @@ func (g *gate) tap(ctx context.Context, credentialIndex int, purpose gateway.Pur
 		t.received, t.after = time.Now(), g.position()
 		t.answered, t.tries = result.Answered, result.Tries
 		t.got = outcome{result.Answer.Verdict, result.Answer.Reason, result.Answer.Open}
-		return t, nil
+		return result.Answer, nil
 	}
-	return t, ctx.Err()
+	return gateway.Answer{}, ctx.Err()
 }

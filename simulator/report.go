@@ -66,6 +66,7 @@ type Report struct {
 	Repair    *Repair    `json:"repair,omitempty"`
 	Partition []Outcome  `json:"partition,omitempty"`
 	City      *City      `json:"city,omitempty"`
+	Notice    *Notice    `json:"notice,omitempty"`
 }
 
 // Latency is how long riders waited, microseconds.

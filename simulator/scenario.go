@@ -101,6 +101,7 @@ const (
 	ScenarioRepair    = "repair"
 	ScenarioPartition = "partition"
 	ScenarioCity      = "city"
+	ScenarioNotice    = "notice"
 )
 
 // Scenarios returns what Run knows.
@@ -115,6 +116,7 @@ func Scenarios() []Scenario {
 		{Name: ScenarioRepair, Shows: "records in a box's store are falsified; checkpoints find and mend each", Story: true},
 		{Name: ScenarioPartition, Shows: "the link is cut, swallows everything, is thin, and the centre is restarted, each for --outage", Story: true},
 		{Name: ScenarioCity, Shows: "--stations boxes follow one centre; what a box costs it, and what that comes to in a whole city", Story: true},
+		{Name: ScenarioNotice, Shows: "the answers of the public notice of 2022-05-31, played at the channels and at a gate", Story: true},
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"gateline/central"
+	"gateline/central/rules"
 	"gateline/drivers/osdp"
 	"gateline/gateway"
 	"gateline/gateway/station"
@@ -53,6 +54,10 @@ type worldConfig struct {
 	shardCycle time.Duration
 	// stations says whom the centre lets in as a box; nil = whoever comes.
 	stations *replication.HubLink
+	// now is the clock of centre and box; nil = the machine's.
+	now func() time.Time
+	// rules are those of the centre; nil = its default.
+	rules *rules.Rules
 	// watch is that of the link.
 	watch func() io.Writer
 }

@@ -39,7 +39,7 @@ func (w *world) begin(name string, f func(context.Context) error) (end func()) {
 
 // startBox opens the box and runs it.
 func (w *world) startBox() (err error) {
-	w.box, err = station.Open(w.ctx, w.boxConfig, station.Options{Log: w.cfg.log, Version: "simulated", OnApplied: w.onApplied, OnAnswered: w.cfg.onAnswered})
+	w.box, err = station.Open(w.ctx, w.boxConfig, station.Options{Log: w.cfg.log, Version: "simulated", Now: w.cfg.now, OnApplied: w.onApplied, OnAnswered: w.cfg.onAnswered})
 	if err != nil {
 		return fmt.Errorf("open the simulated box: %w", err)
 	}
@@ -61,7 +61,7 @@ func (w *world) stopBox() error {
 // startCentre opens the centre and runs it.
 func (w *world) startCentre() (err error) {
 	w.centre, err = central.Open(central.Config{Dir: w.centreDir(), LeafListen: w.leafAddr, Link: w.cfg.stations, TokenKey: w.key, FeedKeys: []gateway.FeedSecret{w.feed},
-		ShardCycle: w.cfg.shardCycle, Log: w.cfg.log})
+		ShardCycle: w.cfg.shardCycle, Now: w.cfg.now, Rules: w.cfg.rules, Log: w.cfg.log})
 	if err != nil {
 		return fmt.Errorf("open the simulated centre: %w", err)
 	}

@@ -25,8 +25,9 @@ func newSimulate() *cobra.Command {
 		Long: "Runs the production assembly of box and centre with simulated gates on paced\n" +
 			"pseudo-terminals, and judges every answer by a model of its own.\n\nScenarios:\n" + scenarioList() +
 			"\nThose marked (osdp) imply --protocol osdp; in those from bootstrap on riders tap until the\n" +
-			"story ends, and in city nobody does. Exit status 1 where an answer was wrong or lost, box\n" +
-			"and centre differ at the end, or the scenario did not show what it should.",
+			"story ends, but in city nobody does, and in notice only those whom it is about. Exit status 1\n" +
+			"where an answer was wrong or lost, box and centre differ at the end, or the scenario did not\n" +
+			"show what it should.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg = withDefaults(cmd.Flags().Changed, cfg, args[0])
@@ -161,8 +162,8 @@ func rowsTo(out io.Writer) func(name, format string, args ...any) {
 
 func printReport(out io.Writer, r *simulator.Report) {
 	row := rowsTo(out)
-	if r.City != nil {
-		return // nobody tapped
+	if r.City != nil || r.Notice != nil {
+		return // nobody tapped, or none of what is measured counts
 	}
 	row(r.Scenario, "%d taps, %d answered, %d wrong, %d lost%s", r.Taps, r.Answered, r.Wrong, r.Lost, abandonedText(r.Abandoned))
 	row("verdicts", "%d pass, %d refuse, %d manual lane", r.Verdicts["pass"], r.Verdicts["refuse"], r.Verdicts["manual"])

@@ -27,6 +27,9 @@ func printStory(out io.Writer, r *simulator.Report) {
 	if r.City != nil {
 		printCity(out, r)
 	}
+	if r.Notice != nil {
+		printNotice(out, r)
+	}
 }
 
 func seenText(seconds float64) string {
