@@ -7,4 +7,7 @@
 // A line of readers is a medium (medium.go), which lives in virtual time and
 // has its faults as data (faults.go). The model (model.go) is apart from what
 // makes traffic and faults, and calls nothing of the decision it checks.
+//
+// Scenario notice (notice*.go) is a story with what has to come written beside
+// each act, under a clock of its own.
 package simulator

@@ -201,13 +201,15 @@ func (n *teller) ask(did string, channel rules.Channel, verb string, q any, want
 	n.judge(a, a.Got)
 }
 
-// judge notes an act, with what is shown for it compared to the public wording.
-func (n *teller) judge(a NoticeAct, shown string) {
+// judge notes an act, with what is shown for it compared to the public wording,
+// and reports whether it came as it should.
+func (n *teller) judge(a NoticeAct, shown string) bool {
 	if text, known := noticeTexts()[shown]; known && text != a.ZH {
 		a.Got += " with the text " + a.ZH
 	}
 	a.OK = a.Got == a.Want
 	n.note(a)
+	return a.OK
 }
 
 // outcomeText is what an accepted request came to, in one line.
@@ -314,8 +316,7 @@ func (n *teller) tap(did, credential string, purpose gateway.Purpose, want strin
 	if answer.Open != (answer.Verdict == gateway.VerdictPass) {
 		a.Got += fmt.Sprintf(" with door open %v", answer.Open)
 	}
-	n.judge(a, shown)
-	if !n.lastOK() {
+	if !n.judge(a, shown) {
 		n.report.Wrong++
 	}
 }
@@ -331,9 +332,4 @@ func (n *teller) count(t *tapRecord) {
 	r.Answered++
 	r.Verdicts[t.got.verdict.String()]++
 	r.Reasons[t.got.reason.String()]++
-}
-
-func (n *teller) lastOK() bool {
-	acts := n.report.Notice.Steps[len(n.report.Notice.Steps)-1].Acts
-	return acts[len(acts)-1].OK
 }
