@@ -16,7 +16,7 @@ const noticeColumns = 100
 // printNotice prints the story of scenario notice, step by step.
 func printNotice(out io.Writer, r *simulator.Report) {
 	const about = "The public notice of 2022-05-31, played in a virtual city: channels ask the registry of a real centre, riders tap at a gate of a real box. " +
-		"Both go by the story's clock: it runs as the machine's does and is set forward between scenes, with the centre stopped meanwhile. " +
+		"Both go by the story's clock: it runs as the machine's does and is set forward between scenes, the centre being stopped where that is more than a minute. " +
 		"The station has checked since 2022-05-28, as one of the first; the others begin in June."
 	for _, line := range wrap(about, noticeColumns) {
 		fmt.Fprintln(out, line)
