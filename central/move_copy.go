@@ -112,6 +112,10 @@ func (s *stage) end() uint64 {
 	return s.last
 }
 
+// reports says that the stage is what stations have said last. Boxes reach the servers
+// as soon as these run, and what they say comes in between: it is newer.
+func (s *stage) reports() bool { return s.name == replication.StreamStatus }
+
 // copy writes a stage's messages to the servers, from where they end on, until the
 // last is there.
 func (m *mover) copy(ctx context.Context, s *stage) error {
@@ -126,6 +130,9 @@ func (m *mover) copy(ctx context.Context, s *stage) error {
 		info, err := s.to.Info(ctx)
 		if err == nil {
 			at := info.State.LastSeq
+			if s.reports() {
+				at = 0 // nothing that is there says how far we were
+			}
 			if at > s.end() {
 				return fmt.Errorf("message %d, and the last was to be %d: %w", at, s.end(), errMoveDiffers)
 			}
@@ -136,7 +143,9 @@ func (m *mover) copy(ctx context.Context, s *stage) error {
 			if at > reached {
 				reached, tries = at, 0
 			}
-			err = m.copyFrom(ctx, s, at)
+			if err = m.copyFrom(ctx, s, at); err == nil && s.reports() {
+				return nil
+			}
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -165,14 +174,18 @@ func (m *mover) copyFrom(ctx context.Context, s *stage, at uint64) error {
 		if err != nil {
 			return fmt.Errorf("%w: message %d: %w; check the disk", errMoveRead, n, err)
 		}
+		place := jetstream.WithExpectLastSequence(n - 1)
+		if s.reports() {
+			place = jetstream.WithExpectLastSequencePerSubject(0)
+		}
 		future, err := m.to.PublishMsgAsync(&nats.Msg{Subject: message.Subject(), Data: message.Data()},
-			jetstream.WithExpectLastSequence(n-1), jetstream.WithExpectStream(s.name), jetstream.WithRetryAttempts(0))
+			place, jetstream.WithExpectStream(s.name), jetstream.WithRetryAttempts(0))
 		if err != nil {
 			return fmt.Errorf("message %d: %w", n, err)
 		}
 		window, size = append(window, future), size+len(message.Data())
 		if len(window) == moveWindow || size >= moveWindowBytes || n == s.end() {
-			if err := acknowledged(ctx, window); err != nil {
+			if err := s.acknowledged(ctx, window); err != nil {
 				return fmt.Errorf("messages up to %d: %w", n, err)
 			}
 			window, size = window[:0], 0
@@ -183,13 +196,13 @@ func (m *mover) copyFrom(ctx context.Context, s *stage, at uint64) error {
 }
 
 // acknowledged waits until every message of a window is stored, or is known not to be,
-// and returns the first error.
-func acknowledged(ctx context.Context, window []jetstream.PubAckFuture) (first error) {
+// and returns the first error. A report whose station has said something newer is none.
+func (s *stage) acknowledged(ctx context.Context, window []jetstream.PubAckFuture) (first error) {
 	for _, future := range window {
 		select {
 		case <-future.Ok():
 		case err := <-future.Err():
-			if first == nil {
+			if first == nil && !(s.reports() && placeTaken(err)) {
 				first = err
 			}
 		case <-ctx.Done():
@@ -199,10 +212,17 @@ func acknowledged(ctx context.Context, window []jetstream.PubAckFuture) (first e
 	return first
 }
 
+// placeTaken reports whether the stream has another message where this one was to be.
+func placeTaken(err error) bool {
+	var refused *jetstream.APIError
+	return errors.As(err, &refused) && (refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
 // verify reads a stage back and compares it, message by message; the feed's chain of
 // hashes too. Reports may have come in already.
 func (m *mover) verify(ctx context.Context, s *stage) error {
-	if s.name == replication.StreamStatus || s.count == 0 {
+	if s.reports() || s.count == 0 {
 		return nil
 	}
 	info, err := s.to.Info(ctx)

@@ -183,6 +183,42 @@ func TestMove(t *testing.T) {
 	}
 }
 
+// Boxes reach the servers while the centre is moved there: what a station says meanwhile
+// is in nobody's way, and stays instead of what it had said before.
+func TestMoveWhileStationsReport(t *testing.T) {
+	m := startMoving(t, 1)
+	say := func(js jetstream.JetStream, station, what string) {
+		if _, err := js.Publish(t.Context(), replication.SubjectStatus+station, []byte(what)); err != nil {
+			t.Error(err)
+		}
+	}
+	m.atHome(func(js jetstream.JetStream) {
+		say(js, "xidan", "before")
+		say(js, "haidian", "before")
+	})
+	cfg, once := m.config(), false
+	cfg.Progress = func(phase string, _, _ uint64) {
+		if phase == "copy STATUS" && !once {
+			once = true
+			say(m.js, "xidan", "since")
+			say(m.js, "jishuitan", "since")
+		}
+	}
+	if _, err := Move(t.Context(), cfg); err != nil || !once {
+		t.Fatalf("stations reported: %v, %v", once, err)
+	}
+	stream, err := m.js.Stream(t.Context(), replication.StreamStatus)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for station, want := range map[string]string{"xidan": "since", "haidian": "before", "jishuitan": "since"} {
+		if msg, err := stream.GetLastMsgForSubject(t.Context(), replication.SubjectStatus+station); err != nil || string(msg.Data) != want {
+			t.Errorf("the last report of station %s is not that of %s: %v", station, want, err)
+		}
+	}
+	m.works(true)
+}
+
 // A move is broken off in every phase. No centre starts on the servers meanwhile; the
 // old one may be run in between; the next attempt goes on.
 func TestMoveBrokenOff(t *testing.T) {
