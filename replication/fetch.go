@@ -15,6 +15,10 @@ import (
 // they wait in.
 const fetchBatch = 1024
 
+// answerBytes bounds what an answer may bring beyond the bytes that were asked for:
+// a message that is begun is sent whole.
+const answerBytes = MaxSnapshotSize
+
 // Headers of an answer to a batched Direct Get (NATS ADR-31).
 const (
 	headerStatus      = "Status"
@@ -41,6 +45,8 @@ type fetch struct {
 	from     uint64 // our position when it was asked for
 	subject  string
 	deadline time.Time
+	// messages and bytes are what the answer has brought so far.
+	messages, bytes int
 }
 
 // directGet is the body of the request.
@@ -80,6 +86,7 @@ func (r *runner) question(subject string, body []byte, now time.Time) error {
 	f := &r.fetch
 	f.serial++
 	f.active, f.subject = true, f.prefix+strconv.FormatUint(f.serial, 10)
+	f.messages, f.bytes = 0, 0
 	f.deadline = now.Add(r.cfg.FetchTimeout)
 	return r.nc.PublishRequest(subject, f.subject, body)
 }
@@ -109,6 +116,10 @@ func (r *runner) answer(ctx context.Context, m *nats.Msg) {
 		return // of a fetch that was given up
 	}
 	now := r.cfg.Now()
+	if r.fetch.messages, r.fetch.bytes = r.fetch.messages+1, r.fetch.bytes+len(m.Data); r.endless() {
+		r.tooMuch(ctx, now)
+		return
+	}
 	if r.load.active {
 		r.loadAnswer(ctx, m, now)
 		return
@@ -135,6 +146,25 @@ func (r *runner) answer(ctx context.Context, m *nats.Msg) {
 			m.Header.Get(headerStatus), m.Header.Get(headerDescription)))
 	}
 	r.fetch.deadline = r.cfg.Now().Add(r.cfg.FetchTimeout)
+}
+
+// endless reports whether the answer is longer than the question allows, its end
+// included. Nobody shall fill our memory or keep us from asking again.
+func (r *runner) endless() bool {
+	return r.fetch.messages > fetchBatch+1 || r.fetch.bytes > max(r.cfg.WindowBytes, headBytes)+answerBytes
+}
+
+// tooMuch gives up an endless answer.
+func (r *runner) tooMuch(ctx context.Context, now time.Time) {
+	err := fmt.Errorf("fetch from the centre: its answer is longer than was asked for, %d messages with %d bytes so far", r.fetch.messages, r.fetch.bytes)
+	if r.load.active {
+		r.loadFailed(err, now)
+		return
+	}
+	r.abandon(now)
+	if r.flush(ctx) {
+		r.refuse(err)
+	}
 }
 
 // notFound is the answer where the feed holds nothing from the number on that
@@ -231,7 +261,7 @@ func (r *runner) windowDone(pending uint64, now time.Time) {
 	r.heard = 0
 	switch {
 	case pending == 0 && !missed:
-	case missed || at > f.from || f.verify:
+	case missed || at > f.from || f.verify && r.verified:
 		r.startFetch(now)
 	default:
 		// The window brought nothing although there is more; do not spin.

@@ -240,3 +240,60 @@ func TestAbsentEntryIsAskedForAgain(t *testing.T) {
 		t.Errorf("%d refused:\n%s", n, log)
 	}
 }
+
+// An answer that brings more than was asked for is given up, whatever is in it: it
+// would fill the memory, or keep the box from ever asking again.
+func TestEndlessAnswer(t *testing.T) {
+	t.Parallel()
+	announcement := sign(t, 1, Entry{Epoch: 9, Number: 1, Time: 1, NextKey: testSecret(2).Public(), Changes: randomChanges(gateway.MaxChanges)})
+	for name, test := range map[string]struct {
+		ask  func(*runner)
+		hand func(*runner)
+		most int
+	}{
+		"entries": {func(*runner) {}, func(r *runner) { r.handEntry(t, 1, 0, 0) }, fetchBatch + 2},
+		"announcements": {
+			func(r *runner) { r.startLoad(load{}, r.cfg.Now()) },
+			func(r *runner) { r.hand(t, announcement, headerSubject, subjectOfKey(1)) },
+			(headBytes+answerBytes)/len(announcement) + 1,
+		},
+		"snapshots nobody asked for": {
+			func(r *runner) {
+				r.startLoad(load{}, r.cfg.Now())
+				r.load.stage = stageShards
+			},
+			func(r *runner) { r.hand(t, nil, headerSubject, subjectOfShard(1)) }, fetchBatch + 2,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, _, log := openRunner(t)
+			test.ask(r)
+			serial := r.fetch.serial
+			for n := 1; r.fetch.active && r.fetch.serial == serial; n++ {
+				if n > test.most {
+					t.Fatalf("%d messages, and it listens on", n-1)
+				}
+				test.hand(r)
+			}
+			if r.load.active || log.count("longer than was asked for") != 1 {
+				t.Errorf("%+v\n%s", r.load, log)
+			}
+		})
+	}
+}
+
+// A window that was to show the entry we stand at, and brings nothing although there is
+// more, is not asked for again at once.
+func TestVerifyingWindowBringsNothing(t *testing.T) {
+	t.Parallel()
+	r, _, _ := openRunner(t)
+	r.handEntry(t, 1, 0, 0)
+	r.hand(t, nil, headerStatus, statusEndOfBatch, headerPending, "0")
+	r.verified = false
+	r.startFetch(r.cfg.Now())
+	r.hand(t, nil, headerStatus, statusEndOfBatch, headerPending, "7")
+	if r.fetch.active || !r.nextPoll.After(r.cfg.Now()) {
+		t.Errorf("asked again at once: %+v", r.fetch)
+	}
+}
