@@ -49,7 +49,12 @@ func (r *running) messages(name string) [][]byte {
 	}
 	var all [][]byte
 	for n := uint64(1); n <= info.State.LastSeq; n++ {
-		m, err := stream.GetMsg(r.t.Context(), n)
+		var m *jetstream.RawStreamMsg
+		// Of several servers one may answer that has not got the last ones yet.
+		until(r.t, "the message is there", func() bool {
+			m, err = stream.GetMsg(r.t.Context(), n)
+			return !errors.Is(err, jetstream.ErrMsgNotFound)
+		})
 		if err != nil {
 			r.t.Fatal(err)
 		}
