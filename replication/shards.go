@@ -124,6 +124,9 @@ func (p *Publisher) readHead(ctx context.Context, feed *jetstream.StreamState) e
 		h, err := DecodeHead(msg.Data)
 		author := p.signerOf(func(s *signer) bool { return s.id == h.Signer })
 		if err == nil && author != nil && h.Verify(author.public) && h.At.Epoch == p.last.Epoch {
+			if err := p.checkBehind(ctx, &h, feed); err != nil {
+				return err
+			}
 			if h.ScheduleAt > p.shards.scheduleAt { // else the last entry has a newer one
 				p.shards.schedule, p.shards.scheduleAt = h.Schedule, h.ScheduleAt
 			}
@@ -135,6 +138,25 @@ func (p *Publisher) readHead(ctx context.Context, feed *jetstream.StreamState) e
 		}
 	}
 	return p.gather(ctx, feed)
+}
+
+// checkBehind refuses to go on from a feed that went on after we had read it: the head
+// knows more than we do, and ours would take its place.
+func (p *Publisher) checkBehind(ctx context.Context, h *Head, feed *jetstream.StreamState) error {
+	if h.At.Number <= feed.LastSeq {
+		return nil
+	}
+	info, err := p.stream.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("read the state of stream %s: %w; check the centre's server", StreamFeed, err)
+	}
+	if info.State.LastSeq > feed.LastSeq {
+		return fmt.Errorf("%w: it has stored entry %d meanwhile", ErrFenced, info.State.LastSeq)
+	}
+	if h.ScheduleAt > feed.LastSeq {
+		return fmt.Errorf("the head of the shards has the schedule of entry %d, and the feed ends at entry %d: its end is lost; %s", h.ScheduleAt, feed.LastSeq, newEpoch)
+	}
+	return nil // as after a restore of the feed alone, which boxes notice
 }
 
 // gather reads the whole feed for what the stream of shards has to hold: the

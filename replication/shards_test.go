@@ -326,6 +326,51 @@ func TestShardsTakeover(t *testing.T) {
 	}
 }
 
+// A publisher that has read the feed before another one stored an entry and a head puts
+// no older head in its place: it is opened anew.
+func TestTakeoverReadsTheFeedAgain(t *testing.T) {
+	t.Parallel()
+	for name, e := range map[string]Entry{
+		"a schedule": {Time: 2, Schedule: testSchedule(5)},
+		"a key":      {Time: 2, NextKey: testSecret(2).Public()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := openCentre(t, t.TempDir(), "")
+			c.reopen(testPublisher(1, 2))
+			c.must(&Entry{Time: 1})
+			info, err := c.pub.stream.Info(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.must(&e)
+			late := &Publisher{js: c.js, stream: c.pub.stream, log: c.pub.log, signers: c.pub.signers, last: Entry{Epoch: c.pub.Last().Epoch}}
+			if err := late.open(t.Context(), 1, &info.State); !errors.Is(err, ErrFenced) {
+				t.Errorf("it goes on from what it has read: %v", err)
+			}
+			if h := decodeHead(t, c.shard(subjectHead)); h.At.Number != 2 {
+				t.Errorf("the head is from entry %d", h.At.Number)
+			}
+			c.publishShard(5)
+			c.reopen(testPublisher(1, 2))
+			c.publishShard(5)
+		})
+	}
+}
+
+// Where the feed has lost the entry whose schedule the head has, what to do is said.
+func TestHeadKnowsMoreThanTheFeed(t *testing.T) {
+	t.Parallel()
+	c := openCentre(t, t.TempDir(), "")
+	c.publish(2)
+	at := c.pub.position()
+	at.Number = 9
+	c.overwrite(subjectHead, signHead(t, 1, Head{At: at, Schedule: testSchedule(1), ScheduleAt: 8}))
+	if _, err := OpenPublisher(t.Context(), c.js, testPublisher()); err == nil || !strings.Contains(err.Error(), "entry 8") || !strings.Contains(err.Error(), "new epoch") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestShardsLostAcknowledgement(t *testing.T) {
 	t.Parallel()
 	c := openCentre(t, t.TempDir(), "")
