@@ -54,8 +54,8 @@ type runner struct {
 
 	follower Follower
 	group    group
-	live     chan *nats.Msg
-	answers  chan *nats.Msg
+	live     *intake
+	answers  *intake
 	fetch    fetch
 	load     load
 	proof    proof
@@ -107,17 +107,17 @@ func newRunner(b *Box, nc *nats.Conn) (*runner, error) {
 			Position: b.cfg.Store.Position(), Usable: b.cfg.Store.Usable(), Terms: b.cfg.Store.Keys(), Trusted: b.cfg.Keys,
 		}),
 		marks:   b.cfg.Store.Marks(),
-		live:    make(chan *nats.Msg, liveBuffer),
-		answers: make(chan *nats.Msg, 2*fetchBatch),
+		live:    newIntake(liveBuffer),
+		answers: newIntake(2 * fetchBatch),
 	}
 	r.link.started = b.cfg.Now()
 	r.proof.agreed, r.proof.differ = map[gateway.ShardID]struct{}{}, map[gateway.ShardID]struct{}{}
 	r.trouble.seen, r.trouble.at = map[error]bool{}, map[error]time.Time{}
 	r.fetch.prefix = InboxPrefix + b.cfg.Station + "."
-	if _, err := nc.ChanSubscribe(SubjectLive, r.live); err != nil {
+	if _, err := nc.Subscribe(SubjectLive, r.live.put); err != nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", SubjectLive, err)
 	}
-	if _, err := nc.ChanSubscribe(r.fetch.prefix+"*", r.answers); err != nil {
+	if _, err := nc.Subscribe(r.fetch.prefix+"*", r.answers.put); err != nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", r.fetch.prefix+"*", err)
 	}
 	return r, nil
@@ -130,9 +130,11 @@ func (r *runner) loop(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case m := <-r.answers:
+		case m := <-r.answers.messages:
+			r.answers.took(m)
 			r.answer(ctx, m)
-		case m := <-r.live:
+		case m := <-r.live.messages:
+			r.live.took(m)
 			r.liveEntry(ctx, m.Data)
 		case <-tick.C:
 			if r.nc.IsClosed() {
@@ -142,7 +144,7 @@ func (r *runner) loop(ctx context.Context) error {
 				r.tick(r.cfg.Now())
 			}
 		}
-		if r.group.full() || len(r.answers) == 0 && len(r.live) == 0 {
+		if r.group.full() || r.answers.empty() && r.live.empty() {
 			r.flush(ctx)
 		}
 	}
@@ -159,7 +161,7 @@ func (r *runner) tick(now time.Time) {
 		r.nextPoll = now
 		r.dog.since = now
 	}
-	if up && len(r.live) == 0 && len(r.answers) == 0 && r.dog.due(now, r.lastHeard, r.cfg.DeadAfter) {
+	if up && r.live.empty() && r.answers.empty() && r.dog.due(now, r.lastHeard, r.cfg.DeadAfter) {
 		r.log.Warn("nothing has been heard from the centre over a link that is up; it is broken and made anew; if it goes on, see whether the centre's feed runs and what the network drops",
 			"centre", r.cfg.CentreURL, "position", r.follower.Position().Number)
 		r.breakLink()
