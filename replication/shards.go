@@ -17,6 +17,10 @@ import (
 // written again. A box takes a new epoch for newer than its own data by it.
 const headEvery = int64(time.Minute / time.Microsecond)
 
+// gatherBuffer bounds in bytes what is under way while the feed is read for what its
+// shards have to hold.
+const gatherBuffer = 8 << 20
+
 // Subjects of the stream of shards.
 func subjectOfShard(id gateway.ShardID) string {
 	return fmt.Sprintf("%s%03x", SubjectShards, uint16(id))
@@ -165,24 +169,48 @@ func (p *Publisher) gather(ctx context.Context, feed *jetstream.StreamState) err
 	if feed.LastSeq > 0 && feed.FirstSeq > 1 {
 		return fmt.Errorf("stream %s has lost its head, and the feed no longer begins at entry 1; %s", StreamShards, newEpoch)
 	}
-	for n := uint64(1); n <= feed.LastSeq; n++ {
-		msg, err := p.stream.GetMsg(ctx, n)
-		var e Signed
-		if err == nil {
-			e, err = DecodeEntry(msg.Data)
-		}
-		if err != nil {
-			return fmt.Errorf("gather keys and schedule from the feed: entry %d: %w; check the centre's server", n, err)
-		}
-		p.note(&e.Entry, msg.Data)
-		if p.shards.keyDue == nil {
-			continue
-		}
-		if err := p.put(ctx, p.shards.keyDue); err != nil {
-			return fmt.Errorf("store the announcement of a key: %w", err)
-		}
-		p.shards.keyDue = nil
+	if feed.LastSeq == 0 {
+		return nil
 	}
+	// One by one, a feed of some days would take longer than a centre may to open.
+	consumer, err := p.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy})
+	if err != nil {
+		return fmt.Errorf("gather keys and schedule from the feed: %w; check the centre's server", err)
+	}
+	messages, err := consumer.Messages(jetstream.PullMaxBytes(gatherBuffer))
+	if err != nil {
+		return fmt.Errorf("gather keys and schedule from the feed: %w; check the centre's server", err)
+	}
+	defer messages.Stop()
+	for n := uint64(1); n <= feed.LastSeq; n++ {
+		if err := p.gatherNext(ctx, messages, n); err != nil {
+			return fmt.Errorf("gather keys and schedule from the feed: entry %d of %d: %w; check the centre's server; where the feed is too long to be read in time, %s", n, feed.LastSeq, err, newEpoch)
+		}
+	}
+	return nil
+}
+
+// gatherNext reads entry n, which is the next.
+func (p *Publisher) gatherNext(ctx context.Context, messages jetstream.MessagesContext, n uint64) error {
+	msg, err := messages.Next(jetstream.NextContext(ctx))
+	if err != nil {
+		return err
+	}
+	e, err := DecodeEntry(msg.Data())
+	switch {
+	case err != nil:
+		return err
+	case e.Number != n:
+		return fmt.Errorf("%w: it has number %d", ErrEntry, e.Number)
+	}
+	p.note(&e.Entry, msg.Data())
+	if p.shards.keyDue == nil {
+		return nil
+	}
+	if err := p.put(ctx, p.shards.keyDue); err != nil {
+		return fmt.Errorf("store the announcement of a key: %w", err)
+	}
+	p.shards.keyDue = nil
 	return nil
 }
 

@@ -371,6 +371,23 @@ func TestHeadKnowsMoreThanTheFeed(t *testing.T) {
 	}
 }
 
+// A feed is gathered from in few questions: one an entry would take longer than a centre
+// may to open.
+func TestGatherAsksLittle(t *testing.T) {
+	t.Parallel()
+	c := openCentre(t, t.TempDir(), "")
+	c.publish(200)
+	if err := c.js.DeleteStream(t.Context(), StreamShards); err != nil {
+		t.Fatal(err)
+	}
+	before := c.js.Conn().Stats().OutMsgs
+	c.reopen(testPublisher())
+	if n := c.js.Conn().Stats().OutMsgs - before; n > 50 {
+		t.Errorf("%d messages to the server for 200 entries", n)
+	}
+	c.publishShard(5)
+}
+
 func TestShardsLostAcknowledgement(t *testing.T) {
 	t.Parallel()
 	c := openCentre(t, t.TempDir(), "")
