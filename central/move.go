@@ -80,7 +80,8 @@ func Move(ctx context.Context, cfg MoveConfig) (Moved, error) {
 	}
 	if err = errors.Join(err, m.close()); err != nil {
 		servers := Config{Servers: cfg.Servers}
-		if !errors.Is(err, errMoveRead) {
+		// Whoever breaks it off himself has no trouble with the servers.
+		if !errors.Is(err, errMoveRead) && ctx.Err() == nil {
 			err = servers.serversError(err)
 		}
 		return Moved{}, fmt.Errorf("move the centre in %s to %s: %w", cfg.Dir, servers.where(), err)
