@@ -6,7 +6,7 @@ import (
 	"gateline/gateway"
 )
 
-// Bounds of a group.
+// Bounds of a group. So many changes share a transaction of the store.
 const (
 	groupChanges = 32 << 10
 	groupEntries = 1024
@@ -28,7 +28,11 @@ func (g *group) add(u gateway.Update) {
 	g.changes += len(u.Changes)
 }
 
-func (g *group) full() bool { return g.changes >= groupChanges || len(g.updates) >= groupEntries }
+// full reports whether the next update might be one too many for the transaction that
+// the others share.
+func (g *group) full() bool {
+	return g.changes > groupChanges-gateway.MaxChanges || len(g.updates) >= groupEntries
+}
 
 // apply takes the next entry, unless its checkpoint shows that a shard has to be
 // mended first.
