@@ -117,7 +117,7 @@ func (r *running) held() map[gateway.Token]gateway.Record {
 // until polls for a condition that others bring about.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {

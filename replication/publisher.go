@@ -89,8 +89,9 @@ type Publisher struct {
 }
 
 // OpenPublisher opens the stream of the feed, creating it with a new epoch if
-// there is none, and reads its last entry. A publisher that was opened before is
-// shut out. ctx bounds the call.
+// there is none, and reads its last entry. A publisher that was opened before can
+// store no snapshot any more; of entries, whoever publishes next shuts the other
+// out. ctx bounds the call.
 func OpenPublisher(ctx context.Context, js jetstream.JetStream, cfg PublisherConfig) (*Publisher, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
