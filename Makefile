@@ -3,9 +3,10 @@
 GO          ?= go
 FUZZTIME    ?= 5s
 TESTTIMEOUT ?= 8m
+N           ?= 2000000
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all build test race vet fmt-check staticcheck fuzz bench demo check
+.PHONY: all build test race vet fmt-check staticcheck fuzz bench bench-peers demo check
 
 all: build
 
@@ -45,6 +46,11 @@ fuzz:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# Our store beside others on the same N records; see benchmarks/README.md.
+# ARGS adds options: make bench-peers N=25000000 ARGS='--json figures.json'
+bench-peers:
+	cd benchmarks && $(GO) run . --records $(N) $(ARGS)
 
 demo:
 	$(GO) run ./cmd/gateline demo

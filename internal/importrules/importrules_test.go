@@ -56,6 +56,9 @@ var layers = []layer{
 	{folder: "cmd", may: []string{"gateway", "internal", "drivers", "cache", "replication", "central/rules", "central", "gateway/station", "simulator"},
 		why: "the command wires everything; nothing imports the command"},
 
+	{folder: "benchmarks", may: []string{"gateway", "cache"},
+		why: "a module of its own compares the store with others; nothing imports it"},
+
 	{folder: "systemd",
 		why: "the units are files with a test, not code"},
 }
@@ -259,6 +262,10 @@ func TestRuleCanFail(t *testing.T) {
 		{"cmd/gateline", "gateline/simulator", code, false},
 		{"cmd/gateline", "gateline/gateway", code, false},
 		{"cmd/gateline", "gateline/cmd/gateline/x", code, false},
+
+		{"benchmarks", "gateline/cache", code, false},
+		{"benchmarks", "gateline/replication", code, true},
+		{"cache", "gateline/benchmarks", code, true},
 
 		{"systemd", "gateline/gateway", code, true},
 		{"novel", "gateline/gateway", code, true},
