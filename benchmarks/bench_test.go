@@ -268,10 +268,17 @@ func TestOneUpdateAheadIsRight(t *testing.T) {
 	}
 }
 
-func TestFailingStoreEndsTheRun(t *testing.T) {
+func TestFailureEndsTheRun(t *testing.T) {
 	err := run(context.Background(), []string{"--only", "gateline", "--dir", filepath.Join(t.TempDir(), "absent")}, io.Discard, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "--dir") {
 		t.Errorf("error %v", err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	stop()
+	dir := t.TempDir()
+	err = run(ctx, []string{"--records", "1000", "--dir", dir}, io.Discard, io.Discard)
+	if left, errDir := os.ReadDir(dir); !errors.Is(err, context.Canceled) || errDir != nil || len(left) > 0 {
+		t.Errorf("a run that is cancelled: error %v; left behind: %v, %v", err, left, errDir)
 	}
 	err = runChild(context.Background(), task{Peer: "Go map", Dir: t.TempDir(), Records: testRecords, Each: time.Millisecond}, new(measured))
 	if err == nil || !strings.Contains(err.Error(), "Go map") {

@@ -112,7 +112,7 @@ func runChild(ctx context.Context, t task, found any) error {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return fmt.Errorf("%s: %w: %s", t.Peer, err, bytes.TrimSpace(told.Bytes()))
+		return fmt.Errorf("%s: %w: %s; run it alone with --only, or the others without it", t.Peer, err, bytes.TrimSpace(told.Bytes()))
 	}
 	if err := json.Unmarshal(out.Bytes(), found); err != nil {
 		return fmt.Errorf("%s: read what its process found: %w; run it alone with --only", t.Peer, err)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // peer is a store under comparison.
@@ -48,7 +49,7 @@ func peers() []peer {
 
 func peerNamed(name string) (peer, error) {
 	for _, p := range peers() {
-		if p.name == name {
+		if strings.EqualFold(p.name, name) {
 			return p, nil
 		}
 	}

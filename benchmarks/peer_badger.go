@@ -31,9 +31,9 @@ func openBadgerDB(dir string) (*badger.DB, error) {
 		WithSyncWrites(true))
 }
 
-// streamChunk is how many bytes go to the StreamWriter at a time. It keeps memory
-// low; more brought no speed.
-const streamChunk = 4 << 20
+// streamChunk is how many bytes go to the StreamWriter at a time. It makes some
+// ten times as much of them, and holds several.
+const streamChunk = 1 << 20
 
 func loadBadger(dir string, _ int, s *source) (err error) {
 	db, err := openBadgerDB(dir)
@@ -47,9 +47,12 @@ func loadBadger(dir string, _ int, s *source) (err error) {
 	}
 	buf := z.NewBuffer(streamChunk+1<<10, "load")
 	defer func() { err = errors.Join(err, buf.Release()) }()
+	var key [keySize]byte
+	var value [valueSize]byte
+	kv := &pb.KV{Key: key[:], Value: value[:], Version: 1, StreamId: 1}
 	for it, ok := s.next(); ok; it, ok = s.next() {
-		key, value := keyOf(it.token), bytesOf(it.value)
-		badger.KVToBuffer(&pb.KV{Key: key[:], Value: value[:], Version: 1, StreamId: 1}, buf)
+		key, value = keyOf(it.token), bytesOf(it.value)
+		badger.KVToBuffer(kv, buf)
 		if buf.LenNoPadding() >= streamChunk {
 			if err := w.Write(buf); err != nil {
 				return err

@@ -10,7 +10,7 @@ import (
 func bboltPeer() peer {
 	return peer{
 		name:  "bbolt",
-		about: "one bucket, a reading transaction a lookup, free list a map and not synced, synced otherwise; loaded in order, pages full",
+		about: "one bucket, a reading transaction a lookup, free list a map, synced; loaded in order, pages full",
 		load:  loadBbolt,
 		open:  openBbolt,
 	}
@@ -19,7 +19,6 @@ func bboltPeer() peer {
 func openBboltDB(dir string, load bool) (*bbolt.DB, error) {
 	o := *bbolt.DefaultOptions
 	o.FreelistType = bbolt.FreelistMapType
-	o.NoFreelistSync = true
 	o.NoSync, o.NoGrowSync = load, load
 	return bbolt.Open(filepath.Join(dir, "db"), 0o600, &o)
 }

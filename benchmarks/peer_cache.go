@@ -12,7 +12,7 @@ const cacheEpoch = 1
 
 func cachePeer() peer {
 	return peer{
-		name:  "gateline",
+		name:  "Gateline",
 		about: "gateline/cache with its defaults; an index in memory over Badger, synced",
 		load:  loadCache,
 		open:  openCache,

@@ -45,23 +45,23 @@ const (
 	redisPoll = 500 * time.Microsecond
 	// redisRoom is the longest command or reply.
 	redisRoom = 64 << 10
+	// redisSocket is the longest name that the kernel takes for a socket.
+	redisSocket = 107
 )
 
 // redisProcess is a server that ends with us.
 type redisProcess struct {
 	socket string
-	number int
+	server *os.Process
 	ended  chan error // takes what became of it
 }
 
 // startRedis starts a server in the folder. It does not wait until it serves.
 func startRedis(dir string, args ...string) (*redisProcess, error) {
-	// A socket's path has little room, so it is named from the folder of the server.
-	socket, err := os.MkdirTemp("", "redis")
-	if err != nil {
-		return nil, fmt.Errorf("start Redis: %w; see to the folder for temporary files", err)
+	p := &redisProcess{socket: filepath.Join(dir, "s"), ended: make(chan error, 1)}
+	if len(p.socket) > redisSocket {
+		return nil, fmt.Errorf("start Redis: %s is too long a name for a socket; choose a shorter folder with --dir", p.socket)
 	}
-	p := &redisProcess{socket: filepath.Join(socket, "s"), ended: make(chan error, 1)}
 	cmd := exec.Command(redisServer, append([]string{
 		"--port", "0", "--unixsocket", p.socket, "--dir", dir, "--daemonize", "no", "--save", "", "--logfile", filepath.Join(dir, "log"),
 	}, args...)...)
@@ -78,19 +78,19 @@ func startRedis(dir string, args ...string) (*redisProcess, error) {
 		}
 	}()
 	if err := <-started; err != nil {
-		return nil, errors.Join(fmt.Errorf("start Redis: %w; see that %s can be run", err, redisServer), os.RemoveAll(socket))
+		return nil, fmt.Errorf("start Redis: %w; see that %s can be run", err, redisServer)
 	}
-	p.number = cmd.Process.Pid
+	p.server = cmd.Process
 	return p, nil
 }
 
 // stop ends the server, and waits for that.
 func (p *redisProcess) stop() error {
-	err := syscall.Kill(p.number, syscall.SIGTERM)
+	err := p.server.Signal(syscall.SIGTERM)
 	if ended := <-p.ended; ended != nil {
-		err = errors.Join(err, fmt.Errorf("Redis ended: %w; see its log", ended))
+		err = errors.Join(err, fmt.Errorf("the Redis server ended: %w; see its log", ended))
 	}
-	return errors.Join(err, os.RemoveAll(filepath.Dir(p.socket)))
+	return err
 }
 
 // connect returns a connection to a server that has all its records.
@@ -105,7 +105,7 @@ func (p *redisProcess) connect() (*redisConn, error) {
 		select {
 		case ended := <-p.ended:
 			p.ended <- ended
-			return nil, fmt.Errorf("Redis ended while it started: %w; see its log", errors.Join(ended, err))
+			return nil, fmt.Errorf("the Redis server ended while it started: %w; see its log", errors.Join(ended, err))
 		case <-ctx.Done():
 			return nil, fmt.Errorf("wait for Redis: %w; see its log", err)
 		case <-time.After(redisPoll):
@@ -163,13 +163,13 @@ func (c *redisConn) reply() ([]byte, error) {
 	}
 	line = line[:max(0, len(line)-2)]
 	if len(line) == 0 {
-		return nil, errors.New("Redis sent an empty line; see its log")
+		return nil, errors.New("the Redis server sent an empty line; see its log")
 	}
 	switch line[0] {
 	case '+', ':':
 		return line[1:], nil
 	case '-':
-		return nil, fmt.Errorf("Redis refused: %s", line[1:])
+		return nil, fmt.Errorf("the Redis server refused: %s", line[1:])
 	case '$':
 		n := 0
 		if string(line) == "$-1" {
@@ -179,12 +179,12 @@ func (c *redisConn) reply() ([]byte, error) {
 			n = n*10 + int(d-'0')
 		}
 		if n < 0 || n+2 > len(c.body) {
-			return nil, fmt.Errorf("Redis sent %d bytes; look into its adapter", n)
+			return nil, fmt.Errorf("the Redis server sent %d bytes; look into its adapter", n)
 		}
 		_, err := io.ReadFull(c.r, c.body[:n+2])
 		return c.body[:n], err
 	}
-	return nil, fmt.Errorf("Redis sent a reply of kind %q; look into its adapter", line[0])
+	return nil, fmt.Errorf("the Redis server sent a reply of kind %q; look into its adapter", line[0])
 }
 
 // ask sends a command and returns the reply.
@@ -262,12 +262,12 @@ func (c *redisConn) writeAll() error {
 		}
 		if strings.Contains(info, "aof_rewrite_in_progress:0") && strings.Contains(info, "aof_rewrite_scheduled:0") {
 			if !strings.Contains(info, "aof_last_bgrewrite_status:ok") {
-				return errors.New("Redis could not write its file; see its log")
+				return errors.New("the Redis server could not write its file; see its log")
 			}
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return errors.New("Redis did not finish its file; see its log")
+			return errors.New("the Redis server did not finish its file; see its log")
 		}
 	}
 }
@@ -310,7 +310,7 @@ func (s *redisStore) lookup(token uint64) (uint64, bool, error) {
 
 func (s *redisStore) update(items []item) error { return s.writer.set(items) }
 
-func (s *redisStore) pid() int { return s.p.number }
+func (s *redisStore) pid() int { return s.p.server.Pid }
 
 func (s *redisStore) close() error {
 	var errs []error

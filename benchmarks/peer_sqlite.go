@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -43,6 +44,29 @@ func connectSQLite(dir, journal, synchronous string) (*sqlite3.SQLiteConn, error
 	return conn, nil
 }
 
+// prepareSQLite returns a statement of the driver's own type, which has all its
+// methods.
+func prepareSQLite(c *sqlite3.SQLiteConn, text string) (*sqlite3.SQLiteStmt, error) {
+	s, err := c.Prepare(text)
+	if err != nil {
+		return nil, err
+	}
+	stmt, ours := s.(*sqlite3.SQLiteStmt)
+	if !ours {
+		return nil, errors.Join(fmt.Errorf("the SQLite driver prepared a %T; look for what changed in it", s), s.Close())
+	}
+	return stmt, nil
+}
+
+// arguments is room for so many arguments of a statement.
+func arguments(n int) []driver.NamedValue {
+	args := make([]driver.NamedValue, n)
+	for i := range args {
+		args[i].Ordinal = i + 1
+	}
+	return args
+}
+
 // syncFile brings what was written to a file to the disk.
 func syncFile(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -62,14 +86,14 @@ func loadSQLite(dir string, _ int, s *source) (err error) {
 	if _, err := c.Exec("CREATE TABLE r (token INTEGER PRIMARY KEY, value INTEGER); BEGIN", nil); err != nil {
 		return errors.Join(err, c.Close())
 	}
-	put, err := c.Prepare(sqlitePut)
+	put, err := prepareSQLite(c, sqlitePut)
 	if err != nil {
 		return errors.Join(err, c.Close())
 	}
-	args := make([]driver.Value, 2)
+	args := arguments(2)
 	for it, ok := s.next(); ok && err == nil; it, ok = s.next() {
-		args[0], args[1] = rowOf(it.token), int64(it.value)
-		_, err = put.Exec(args)
+		args[0].Value, args[1].Value = rowOf(it.token), int64(it.value)
+		_, err = put.ExecContext(context.Background(), args)
 	}
 	if err == nil {
 		_, err = c.Exec("COMMIT", nil)
@@ -83,14 +107,14 @@ func loadSQLite(dir string, _ int, s *source) (err error) {
 // sqliteStore reads and writes over a connection each, as WAL has it.
 type sqliteStore struct {
 	reader, writer *sqlite3.SQLiteConn
-	get, put       driver.Stmt
-	key            []driver.Value // of the reader
-	pair           []driver.Value // of the writer
-	row            []driver.Value // of the reader
+	get, put       *sqlite3.SQLiteStmt
+	key            []driver.NamedValue // of the reader
+	pair           []driver.NamedValue // of the writer
+	row            []driver.Value      // of the reader
 }
 
 func openSQLite(dir string, _ int) (_ store, err error) {
-	s := &sqliteStore{key: make([]driver.Value, 1), pair: make([]driver.Value, 2), row: make([]driver.Value, 1)}
+	s := &sqliteStore{key: arguments(1), pair: arguments(2), row: make([]driver.Value, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -101,18 +125,18 @@ func openSQLite(dir string, _ int) (_ store, err error) {
 			return nil, err
 		}
 	}
-	if s.get, err = s.reader.Prepare("SELECT value FROM r WHERE token = ?"); err != nil {
+	if s.get, err = prepareSQLite(s.reader, "SELECT value FROM r WHERE token = ?"); err != nil {
 		return nil, err
 	}
-	if s.put, err = s.writer.Prepare(sqlitePut); err != nil {
+	if s.put, err = prepareSQLite(s.writer, sqlitePut); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
 func (s *sqliteStore) lookup(token uint64) (value uint64, found bool, err error) {
-	s.key[0] = rowOf(token)
-	rows, err := s.get.Query(s.key)
+	s.key[0].Value = rowOf(token)
+	rows, err := s.get.QueryContext(context.Background(), s.key)
 	if err != nil {
 		return 0, false, err
 	}
@@ -134,8 +158,8 @@ func (s *sqliteStore) update(items []item) error {
 		return err
 	}
 	for _, it := range items {
-		s.pair[0], s.pair[1] = rowOf(it.token), int64(it.value)
-		if _, err := s.put.Exec(s.pair); err != nil {
+		s.pair[0].Value, s.pair[1].Value = rowOf(it.token), int64(it.value)
+		if _, err := s.put.ExecContext(context.Background(), s.pair); err != nil {
 			return err
 		}
 	}
@@ -145,7 +169,7 @@ func (s *sqliteStore) update(items []item) error {
 
 func (s *sqliteStore) close() error {
 	var errs []error
-	for _, stmt := range []driver.Stmt{s.get, s.put} {
+	for _, stmt := range []*sqlite3.SQLiteStmt{s.get, s.put} {
 		if stmt != nil {
 			errs = append(errs, stmt.Close())
 		}

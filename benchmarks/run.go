@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -63,7 +64,7 @@ func measureAll(ctx context.Context, p plan) (r result, err error) {
 	}
 	var running []peer
 	for _, peer := range peers() {
-		if len(p.only) > 0 && !slices.Contains(p.only, peer.name) {
+		if len(p.only) > 0 && !slices.ContainsFunc(p.only, func(name string) bool { return strings.EqualFold(name, peer.name) }) {
 			continue
 		}
 		o := outcome{Name: peer.name, About: peer.about}

@@ -21,7 +21,7 @@ const (
 	// leastRecords is more than a batch has, so that none changes a token twice.
 	leastRecords = 1000
 	// mostRecords keeps the products of order within 64 bits.
-	mostRecords = 1 << 31
+	mostRecords = 1<<31 - 1
 	// updatesPerSecond and batchSize are what a writer does beside the lookups: a
 	// feed in a very bad hour.
 	updatesPerSecond = 10_000
