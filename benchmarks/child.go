@@ -110,7 +110,7 @@ func runChild(ctx context.Context, t task, found any) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
-			err = ctx.Err()
+			return fmt.Errorf("%s: %w; start the run again, with fewer --records if it took more than %v", t.Peer, ctx.Err(), childLimit)
 		}
 		return fmt.Errorf("%s: %w: %s; run it alone with --only, or the others without it", t.Peer, err, bytes.TrimSpace(told.Bytes()))
 	}

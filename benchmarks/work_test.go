@@ -98,6 +98,13 @@ func TestHistogram(t *testing.T) {
 		t.Errorf("longest of all: %v, number %d", l.Max, l.Lookups)
 	}
 	h = new(histogram)
+	for ns := range int64(3) {
+		h.add(ns + 1)
+	}
+	if got := h.quantile(0.5); got != 2 {
+		t.Errorf("the median of 1, 2, 3 is %v", got)
+	}
+	h = new(histogram)
 	h.add(-5)
 	if h.quantile(0.5) != 0 || new(histogram).quantile(0.5) != 0 {
 		t.Error("what took less than measuring does, or nothing, is not 0")
