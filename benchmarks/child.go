@@ -24,8 +24,7 @@ const childMode = "GATELINE_BENCHMARKS_CHILD"
 // childLimit bounds one load or measurement.
 const childLimit = time.Hour
 
-// gcPercent is what the box runs with; it makes slow lookups rarer with stores
-// that allocate.
+// gcPercent makes slow lookups rarer with stores that allocate (cache/DESIGN.md).
 const gcPercent = 400
 
 // task is what a child does. Of a load, Tokens is the file of tokens; of a
