@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"gateline/central/fleet"
+	"gateline/central/ledgercopy"
 	"gateline/central/rules"
 	"gateline/gateway"
 	"gateline/internal/httpserve"
@@ -25,8 +26,8 @@ import (
 
 // Config configures a Central.
 type Config struct {
-	// Dir holds ledger and feed; it is created where it does not exist. One
-	// centre at a time uses it.
+	// Dir holds ledger, feed and the ledger's copy, with Servers the copy alone; it
+	// is created where it does not exist. One centre at a time uses it.
 	Dir string
 	// ClientListen is the host:port for NATS clients (port 0 = choose; empty =
 	// none), LeafListen that for boxes.
@@ -56,6 +57,9 @@ type Config struct {
 	// AcceptClock confirms the clock of a centre that was off for longer than 30
 	// days (ErrClock).
 	AcceptClock bool
+	// VerifyLedger compares every message of the ledger with its copy before the
+	// centre serves, and not only some.
+	VerifyLedger bool
 	// StatusListen is the host:port of the metrics (port 0 = choose; empty =
 	// none).
 	StatusListen string
@@ -77,11 +81,11 @@ type Config struct {
 
 func (cfg Config) withDefaults() (Config, error) {
 	var faults []error
-	switch {
-	case cfg.Servers != nil:
+	if cfg.Servers != nil {
 		faults = append(faults, cfg.Servers.check()...)
-	case cfg.Dir == "":
-		faults = append(faults, errors.New("dir: missing, give the directory of the centre's ledger and feed"))
+	}
+	if cfg.Dir == "" {
+		faults = append(faults, errors.New("dir: missing, give the directory of the centre's ledger and feed, or of the ledger's copy where servers hold the two"))
 	}
 	if cfg.TokenKey == (gateway.TokenKey{}) {
 		faults = append(faults, errors.New("token key: missing, give 64 hexadecimal digits that boxes have too"))
@@ -124,6 +128,7 @@ type Central struct {
 	hub     *replication.Hub // nil = Config.Servers
 	connect func(...nats.Option) (*nats.Conn, error)
 	conn    *nats.Conn
+	copy    *ledgercopy.Copy
 	service micro.Service
 	// registry is the service for channels.
 	registry *registry
@@ -159,8 +164,6 @@ func Open(cfg Config) (*Central, error) {
 }
 
 func (c *Central) open() error {
-	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
-	defer cancel()
 	var err error
 	if err = c.openServer(); err != nil {
 		return err
@@ -174,7 +177,13 @@ func (c *Central) open() error {
 	if err != nil {
 		return fmt.Errorf("use JetStream: %w", err)
 	}
-	if c.writer, err = openWriter(ctx, js, c.cfg); err != nil {
+	// Every checksum of the copy is read, which has no part in the server's time.
+	if c.copy, err = openCopy(js, c.cfg); err != nil {
+		return c.cfg.serversError(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	if c.writer, err = openWriter(ctx, js, c.cfg, c.copy); err != nil {
 		return c.cfg.serversError(err)
 	}
 	if c.fleet, err = openFleetWatch(ctx, js, c.cfg, c.writer.feed.Last); err != nil {
@@ -194,8 +203,8 @@ func (c *Central) open() error {
 	return addFleet(c.service, c.conn, c.fleet)
 }
 
-func openWriter(ctx context.Context, js jetstream.JetStream, cfg Config) (*writer, error) {
-	l, err := openLedger(ctx, js, cfg.replicas())
+func openWriter(ctx context.Context, js jetstream.JetStream, cfg Config, copied secondCopy) (*writer, error) {
+	l, err := openLedger(ctx, js, cfg.replicas(), copied)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +212,7 @@ func openWriter(ctx context.Context, js jetstream.JetStream, cfg Config) (*write
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{state: newState(cfg.Rules), ledger: l, feed: publisher, check: newKeyCheck(cfg.TokenKey), now: cfg.Now, log: cfg.Log, clock: clockGuard{accepted: cfg.AcceptClock}}
+	w := &writer{state: newState(cfg.Rules), ledger: l, kept: &keeper{copy: copied, log: cfg.Log, now: cfg.Now}, feed: publisher, check: newKeyCheck(cfg.TokenKey), now: cfg.Now, log: cfg.Log, clock: clockGuard{accepted: cfg.AcceptClock}}
 	w.number.Store(publisher.Last().Number)
 	return w, nil
 }
@@ -211,7 +220,7 @@ func openWriter(ctx context.Context, js jetstream.JetStream, cfg Config) (*write
 // errRunTwice refuses a second Run: the state belongs to the first.
 var errRunTwice = errors.New("the centre has been run already; close it and open it again")
 
-// Run rebuilds the state from the ledger, publishes what a centre killed
+// Run compares the ledger with its copy, rebuilds the state, publishes what a centre killed
 // before had not, and then serves commands and heartbeats until ctx ends, when
 // it returns nil, or until ledger or feed fail or are taken over (ErrTakenOver).
 // After an error the state is of no use: close the centre and open it again.
@@ -241,7 +250,7 @@ func (c *Central) run(ctx context.Context) error {
 }
 
 func (c *Central) runWriter(ctx context.Context) error {
-	if err := c.writer.replay(ctx); err != nil {
+	if err := c.writer.replay(ctx, c.cfg.VerifyLedger); err != nil {
 		if ctx.Err() != nil {
 			return nil // told to stop before it was ready
 		}
@@ -279,6 +288,9 @@ func (c *Central) close() error {
 	}
 	if c.status != nil {
 		faults = append(faults, httpserve.Close(c.status))
+	}
+	if c.copy != nil {
+		faults = append(faults, c.copy.Close())
 	}
 	if c.hub != nil {
 		faults = append(faults, c.hub.Close())

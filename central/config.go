@@ -17,7 +17,8 @@ import (
 
 // FileConfig is what the configuration file of a centre says.
 type FileConfig struct {
-	// Dir is the folder of ledger and feed.
+	// Dir is the folder of ledger, feed and the ledger's copy; with Servers that of
+	// the copy alone.
 	Dir string
 	// TokenKeyFile holds the city's token key, 64 hexadecimal digits.
 	TokenKeyFile string
@@ -43,8 +44,8 @@ type FileConfig struct {
 	StationsFile string
 	// StatusListen is host:port of the metrics; empty = none.
 	StatusListen string
-	// Servers are the addresses of servers of the operator's that take the place of
-	// Dir, OpsListen, BoxesListen and StationsFile; none = a server of the
+	// Servers are the addresses of servers of the operator's that hold ledger and feed
+	// and take the place of OpsListen, BoxesListen and StationsFile; none = a server of the
 	// centre's own.
 	Servers []string
 	// Replicas is how many of the Servers keep a stream.
@@ -84,7 +85,6 @@ func ParseConfig(name string, data []byte, defaults FileConfig) (FileConfig, err
 	}
 	c := defaults
 	parseServers(root, &c)
-	ownOnly(root, &c, "dir")
 	root.String("dir", &c.Dir)
 	checkPath(root, "dir", c.Dir)
 	token := root.Table("token")

@@ -39,34 +39,53 @@ type ledger struct {
 	last uint64
 }
 
-// metadataMove is in the metadata of a ledger that Move has not finished.
-const metadataMove = "gateline-move"
+// What is in the metadata of a ledger that Move, or Rebuild, has not finished.
+const (
+	metadataMove    = "gateline-move"
+	metadataRebuild = "gateline-rebuild"
+)
 
 // ErrUnfinished reports a ledger that Move has begun to write and has not finished.
 var ErrUnfinished = errors.New("a centre is being moved to these servers, or its move was broken off")
 
-// openLedger opens the stream, or creates it where there is none, on so many
-// servers.
-func openLedger(ctx context.Context, js jetstream.JetStream, replicas int) (*ledger, error) {
+// ErrUnfinishedRebuild reports a ledger that Rebuild has begun to write and has not
+// finished.
+var ErrUnfinishedRebuild = errors.New("the ledger is being written anew from its copy, or that was broken off")
+
+// ledgerConfig is the stream as it is made, on so many servers.
+func ledgerConfig(replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:        StreamLedger,
+		Description: "everything the registry has accepted, in order; pseudonyms only",
+		Subjects:    []string{SubjectLedger},
+		Storage:     jetstream.FileStorage,
+		Retention:   jetstream.LimitsPolicy,
+		MaxMsgSize:  maxMessageSize,
+		Replicas:    replicas,
+		DenyDelete:  true,
+		DenyPurge:   true,
+	}
+}
+
+// openLedger opens the stream on so many servers, and creates it where there is none
+// unless its copy has messages: then it was lost (ErrLedgerLost).
+func openLedger(ctx context.Context, js jetstream.JetStream, replicas int, copied secondCopy) (*ledger, error) {
 	stream, err := lookFor(ctx, js, StreamLedger)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = js.CreateStream(ctx, jetstream.StreamConfig{
-			Name:        StreamLedger,
-			Description: "everything the registry has accepted, in order; pseudonyms only",
-			Subjects:    []string{SubjectLedger},
-			Storage:     jetstream.FileStorage,
-			Retention:   jetstream.LimitsPolicy,
-			MaxMsgSize:  maxMessageSize,
-			Replicas:    replicas,
-			DenyDelete:  true,
-			DenyPurge:   true,
-		})
+		if n := copied.Last(); n > 0 {
+			return nil, lost(copied, "there is no stream %s, and the copy in %s has %d messages", StreamLedger, copied.Dir(), n)
+		}
+		stream, err = js.CreateStream(ctx, ledgerConfig(replicas))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the stream %s: %w; check that the centre's directory is writable and its disk is not full", StreamLedger, err)
 	}
-	if _, unfinished := stream.CachedInfo().Config.Metadata[metadataMove]; unfinished {
+	marks := stream.CachedInfo().Config.Metadata
+	if _, unfinished := marks[metadataMove]; unfinished {
 		return nil, fmt.Errorf("open the stream %s: %w; let gateline central move come to its end, then start the centre", StreamLedger, ErrUnfinished)
+	}
+	if _, unfinished := marks[metadataRebuild]; unfinished {
+		return nil, fmt.Errorf("open the stream %s: %w; let gateline central rebuild come to its end, then start the centre", StreamLedger, ErrUnfinishedRebuild)
 	}
 	return &ledger{js: js, stream: stream}, nil
 }
@@ -78,46 +97,58 @@ func (l *ledger) replay(ctx context.Context, fn func(sequence uint64, data []byt
 	if err != nil {
 		return fmt.Errorf("read the state of the stream %s: %w", StreamLedger, err)
 	}
-	end := info.State.LastSeq
-	if l.last >= end {
+	return l.read(ctx, l.last, info.State.LastSeq, func(sequence uint64, data []byte) error {
+		if err := fn(sequence, data); err != nil {
+			return err
+		}
+		l.last = sequence
+		return nil
+	})
+}
+
+// read hands the messages above after, up to end, to fn, in order and without a
+// hole.
+func (l *ledger) read(ctx context.Context, after, end uint64, fn func(sequence uint64, data []byte) error) error {
+	if after >= end {
 		return nil
 	}
 	consumer, err := l.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: l.last + 1,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
 	})
 	if err != nil {
-		return fmt.Errorf("read the stream %s from message %d: %w", StreamLedger, l.last+1, err)
+		return fmt.Errorf("read the stream %s from message %d: %w", StreamLedger, after+1, err)
 	}
 	messages, err := consumer.Messages(jetstream.PullMaxBytes(replayBuffer))
 	if err != nil {
-		return fmt.Errorf("read the stream %s from message %d: %w", StreamLedger, l.last+1, err)
+		return fmt.Errorf("read the stream %s from message %d: %w", StreamLedger, after+1, err)
 	}
 	defer messages.Stop()
-	for l.last < end {
-		if err := l.replayNext(ctx, messages, fn); err != nil {
+	for n := after + 1; n <= end; n++ {
+		data, err := readNext(ctx, messages, n)
+		if err != nil {
 			return err
+		}
+		if err := fn(n, data); err != nil {
+			return fmt.Errorf("message %d of the stream %s: %w", n, StreamLedger, err)
 		}
 	}
 	return nil
 }
 
-func (l *ledger) replayNext(ctx context.Context, messages jetstream.MessagesContext, fn func(uint64, []byte) error) error {
+// readNext returns message n, which has to be the next.
+func readNext(ctx context.Context, messages jetstream.MessagesContext, n uint64) ([]byte, error) {
 	message, err := messages.Next(jetstream.NextContext(ctx))
 	if err != nil {
-		return fmt.Errorf("read message %d of the stream %s: %w", l.last+1, StreamLedger, err)
+		return nil, fmt.Errorf("read message %d of the stream %s: %w", n, StreamLedger, err)
 	}
 	meta, err := message.Metadata()
 	if err != nil {
-		return fmt.Errorf("read message %d of the stream %s: %w", l.last+1, StreamLedger, err)
+		return nil, fmt.Errorf("read message %d of the stream %s: %w", n, StreamLedger, err)
 	}
-	if meta.Sequence.Stream != l.last+1 {
-		return fmt.Errorf("%w: message %d of the stream %s is missing, the next is %d; restore the centre's directory from a backup", ErrLedger, l.last+1, StreamLedger, meta.Sequence.Stream)
+	if meta.Sequence.Stream != n {
+		return nil, fmt.Errorf("%w: message %d of the stream %s is missing, the next is %d; restore the centre's directory from a backup", ErrLedger, n, StreamLedger, meta.Sequence.Stream)
 	}
-	if err := fn(meta.Sequence.Stream, message.Data()); err != nil {
-		return fmt.Errorf("message %d of the stream %s: %w", meta.Sequence.Stream, StreamLedger, err)
-	}
-	l.last = meta.Sequence.Stream
-	return nil
+	return message.Data(), nil
 }
 
 // append stores data as the message after last. The error wraps ErrTakenOver

@@ -303,6 +303,7 @@ func TestMoveParts(t *testing.T) {
 		}
 	}
 	m.removeMark()
+	removeCopy(t, m.new.Dir) // of what the servers held before
 	m.expire(4)
 	moved, err := Move(t.Context(), m.config())
 	if err != nil || moved.FeedFirst != 5 {

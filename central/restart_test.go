@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"gateline/central/ledgercopy"
 	"gateline/gateway"
 	"gateline/internal/logtest"
 	"gateline/replication"
@@ -242,6 +243,9 @@ func TestLostLedgerIsNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	removeStream(t, cfg.Dir, StreamLedger)
+	runFails(t, cfg, ErrLedgerLost, "gateline central rebuild")
+	// Without the copy the feed tells.
+	removeCopy(t, cfg.Dir)
 	runFails(t, cfg, ErrLedger, "restore")
 }
 
@@ -253,17 +257,27 @@ func TestAnotherKeyIsNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.TokenKey[0]++
+	runFails(t, cfg, ledgercopy.ErrForeignKey, "key")
+	removeCopy(t, cfg.Dir)
 	runFails(t, cfg, ErrLedger, "key")
 }
 
+// runFails starts a centre that refuses to, at once or once it has looked.
 func runFails(t *testing.T, cfg Config, want error, hint string) {
 	t.Helper()
 	c, err := Open(cfg)
-	if err != nil {
-		t.Fatal(err)
+	if err == nil {
+		err = run(t, c).stopped()
 	}
-	if err := run(t, c).stopped(); !errors.Is(err, want) || !strings.Contains(err.Error(), hint) {
-		t.Errorf("Run returned %v", err)
+	if !errors.Is(err, want) || !strings.Contains(err.Error(), hint) {
+		t.Errorf("the centre says %v", err)
+	}
+}
+
+func removeCopy(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.RemoveAll(filepath.Join(dir, CopyFolder)); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -330,11 +344,16 @@ func TestStaleWriterIsFenced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := openWriter(t.Context(), js, checked)
+	copied, err := ledgercopy.Open(t.TempDir(), ledgercopy.KeyCheck(newKeyCheck(testKey())), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := second.replay(t.Context()); err != nil {
+	defer copied.Close()
+	second, err := openWriter(t.Context(), js, checked, copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.replay(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}
 	r := &round{state: second.state}

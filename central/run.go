@@ -75,6 +75,7 @@ func (w *writer) serve(ctx context.Context, q *queue, heartbeat, shardCycle time
 			reply <- w.state.records()
 			continue
 		case <-timer.C:
+			w.kept.mend(commitCtx, w.ledger)
 			err = w.publish(commitCtx, w.ledger.last, nil)
 			if n := q.overflow.Load(); n != overflow {
 				w.log.Warn("commands were refused because the queue is full; slow the callers down or raise the queue's size", "refused", n-overflow, "queue", cap(q.items))

@@ -46,7 +46,7 @@ func onServers(t *testing.T, log *logtest.Buffer) (*clustertest.Cluster, Config,
 		t.Fatal(err)
 	}
 	cluster := clustertest.Start(t, "../docs/examples/cluster", authority, accounts)
-	cfg := testConfig("", log)
+	cfg := testConfig(t.TempDir(), log)
 	cfg.Servers = &Servers{URLs: cluster.URLs(), Auth: auth, Replicas: 3}
 	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}) // what is forbidden is asked for
 	return cluster, cfg, append(ops, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), quiet)
@@ -102,7 +102,9 @@ func TestCentreOnServers(t *testing.T) {
 	}
 
 	// Two at once: one shuts the other out, whichever publishes first.
-	second := start(t, cfg)
+	other := cfg
+	other.Dir = t.TempDir() // on another machine
+	second := start(t, other)
 	until(t, "one of two centres has ended", func() bool { return len(c.ended)+len(second.ended) > 0 })
 	taken := 0
 	for _, r := range []*running{c, second} {
@@ -124,7 +126,7 @@ func TestCentreOnServers(t *testing.T) {
 }
 
 func TestServersAreNotThere(t *testing.T) {
-	cfg := testConfig("", &logtest.Buffer{})
+	cfg := testConfig(t.TempDir(), &logtest.Buffer{})
 	cfg.Servers = &Servers{URLs: []string{"tls://127.0.0.1:1"}, Replicas: 3}
 	if _, err := Open(cfg); !errors.Is(err, ErrServers) || !strings.Contains(err.Error(), "tls://127.0.0.1:1") {
 		t.Errorf("%v", err)

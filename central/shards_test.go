@@ -47,7 +47,7 @@ func (f *fakeFeed) PublishShard(_ context.Context, s gateway.Shard) error {
 // serveFake runs the writer's loop over a feed in the time of a synctest bubble.
 func serveFake(t *testing.T, f *fakeFeed, cycle, howLong time.Duration, q *queue) (log string, err error) {
 	buffer := &logtest.Buffer{}
-	w := &writer{state: newState(rules.DefaultRules()), ledger: &ledger{}, feed: f, now: time.Now, log: buffer.Logger()}
+	w := &writer{state: newState(rules.DefaultRules()), ledger: &ledger{}, kept: &keeper{copy: noCopy{}}, feed: f, now: time.Now, log: buffer.Logger()}
 	e := bound(5, Person{1})
 	if _, err := w.state.apply(&e, nil); err != nil {
 		t.Fatal(err)

@@ -67,16 +67,26 @@ var errImpossible = errors.New("the event does not fit the state")
 // means for boxes, at most rules.MaxPerPerson of them and at most one per token.
 // An error wraps errImpossible and leaves the state as it was.
 func (s *state) apply(e *event, changes []gateway.Change) ([]gateway.Change, error) {
-	if e.registry == nil {
-		s.schedule = e.schedule
-		return changes, nil
-	}
 	before := changes
-	changes = rules.Changes(s.registry, e.registry, changes)
-	if err := s.registry.Apply(e.registry); err != nil {
-		return before, fmt.Errorf("%w: %w", errImpossible, err)
+	if e.registry != nil {
+		changes = rules.Changes(s.registry, e.registry, changes)
+	}
+	if err := s.applyAlone(e); err != nil {
+		return before, err
 	}
 	return changes, nil
+}
+
+// applyAlone is apply where nobody asks what the event means for boxes.
+func (s *state) applyAlone(e *event) error {
+	if e.registry == nil {
+		s.schedule = e.schedule
+		return nil
+	}
+	if err := s.registry.Apply(e.registry); err != nil {
+		return fmt.Errorf("%w: %w", errImpossible, err)
+	}
+	return nil
 }
 
 // credentials returns the number of bound credentials.

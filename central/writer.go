@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gateline/central/ledgercopy"
 	"gateline/central/rules"
 	"gateline/gateway"
 	"gateline/replication"
@@ -34,10 +35,11 @@ type feed interface {
 // is out of order, and the writer gives up.
 const commitTimeout = 20 * time.Second
 
-// writer owns state, ledger and feed. One goroutine, Run's, uses it.
+// writer owns state, ledger, its copy and feed. One goroutine, Run's, uses it.
 type writer struct {
 	state  *state
 	ledger *ledger
+	kept   *keeper
 	feed   feed
 	check  keyCheck
 	now    func() time.Time
@@ -69,73 +71,154 @@ type answer struct {
 // replayLogEvery is how often a long replay reports how far it is.
 const replayLogEvery = 5 * time.Second
 
-// replay rebuilds the state from the ledger and publishes the entries that the
-// feed lacks: those of messages above the last entry's Source.
-func (w *writer) replay(ctx context.Context) error {
-	began, said := w.now(), w.now()
-	published := w.feed.Last().Source
-	missing := 0
-	err := w.ledger.replay(ctx, func(sequence uint64, data []byte) error {
-		b, err := w.replayMessage(data)
-		if err != nil {
-			return err
-		}
-		if now := w.now(); now.Sub(said) >= replayLogEvery {
-			said = now
-			w.log.Info("ledger being replayed", "message", sequence, "credentials", w.state.credentials())
-		}
-		if sequence <= published {
-			return nil
-		}
-		missing++
-		return w.publish(ctx, sequence, b)
-	})
+// replay rebuilds the state: from the copy, once the ledger has been found to hold the
+// same (verify = every message of it), then from what the ledger holds above, which
+// goes into the copy. It publishes the entries that the feed lacks: those of messages
+// above the last entry's Source.
+func (w *writer) replay(ctx context.Context, verify bool) error {
+	r := &replaying{w: w, began: w.now(), said: w.now(), published: w.feed.Last().Source}
+	err := w.compare(ctx, verify)
+	if err == nil {
+		err = r.copy(ctx)
+	}
+	if errors.Is(err, ledgercopy.ErrDamaged) {
+		r.copied, r.published = 0, w.feed.Last().Source
+		err = w.renewCopy(err)
+	}
+	if err == nil {
+		err = r.ledger(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("rebuild the registry from the ledger: %w", err)
 	}
-	if published > w.ledger.last {
-		return fmt.Errorf("%w: the feed covers ledger message %d, but the ledger ends at %d; restore the whole centre directory from one backup, or remove the feed so that it is rebuilt under a new epoch", ErrLedger, published, w.ledger.last)
+	if r.published > w.ledger.last {
+		return fmt.Errorf("%w: the feed covers ledger message %d, but the ledger ends at %d; restore the whole centre directory from one backup, or remove the feed so that it is rebuilt under a new epoch", ErrLedger, r.published, w.ledger.last)
 	}
-	w.log.Info("ledger replayed", "messages", w.ledger.last, "credentials", w.state.credentials(), "persons", w.state.registry.Stats().Persons,
-		"missing_entries_published", missing, "feed_number", w.feed.Last().Number, "took", w.now().Sub(began).Round(time.Millisecond))
+	w.log.Info("ledger replayed", "messages", w.ledger.last, "from_copy", r.copied, "credentials", w.state.credentials(), "persons", w.state.registry.Stats().Persons,
+		"missing_entries_published", r.missing, "feed_number", w.feed.Last().Number, "took", w.now().Sub(r.began).Round(time.Millisecond))
 	if w.state.schedule == nil {
 		w.log.Warn("no policy has been set: boxes send every rider to the manual lane; publish a policy document", "subject", SubjectPolicySet)
 	}
 	return nil
 }
 
-// replayMessage applies one ledger message to the state.
-func (w *writer) replayMessage(data []byte) (*batch, error) {
-	m, err := decodeMessage(data)
-	if err != nil {
+// replaying is a replay that is under way.
+type replaying struct {
+	w           *writer
+	began, said time.Time
+	published   uint64 // the last message that the feed covers
+	copied      uint64 // the last message that came from the copy
+	missing     int
+}
+
+// apply applies a message, and returns what it means for boxes if the feed lacks it.
+func (r *replaying) apply(sequence uint64, data []byte) (*batch, error) {
+	var b *batch
+	if sequence > r.published {
+		b = newBatch()
+	}
+	if err := r.w.replayMessage(data, b); err != nil {
 		return nil, err
 	}
-	if m.check != w.check {
-		return nil, fmt.Errorf("%w: it was written under another token key; start the centre with the key it had before", ErrLedger)
-	}
-	b := newBatch()
-	var changes []gateway.Change
-	for i := range m.events {
-		if changes, err = w.state.apply(&m.events[i], changes[:0]); err != nil {
-			return nil, fmt.Errorf("%w: line %d: %w; restore the centre's directory from a backup", ErrLedger, i+2, err)
-		}
-		b.addChanges(&m.events[i], changes)
+	if now := r.w.now(); now.Sub(r.said) >= replayLogEvery {
+		r.said = now
+		r.w.log.Info("ledger being replayed", "message", sequence, "credentials", r.w.state.credentials())
 	}
 	return b, nil
 }
 
-// commit makes a round's batches safe, each in the ledger first and then in
-// the feed.
+func (r *replaying) publish(ctx context.Context, sequence uint64, b *batch) error {
+	if b == nil {
+		return nil
+	}
+	r.missing++
+	return r.w.publish(ctx, sequence, b)
+}
+
+// copy takes what the copy holds.
+func (r *replaying) copy(ctx context.Context) error {
+	err := r.w.kept.copy.Each(ctx, 0, func(sequence uint64, data []byte) error {
+		b, err := r.apply(sequence, data)
+		if err != nil {
+			return fmt.Errorf("message %d of the copy: %w", sequence, err)
+		}
+		r.copied, r.w.ledger.last = sequence, sequence
+		return r.publish(ctx, sequence, b)
+	})
+	return err
+}
+
+// ledger takes what the ledger holds above the copy, into the copy too: as in a round,
+// before the feed says it.
+func (r *replaying) ledger(ctx context.Context) error {
+	var tail [][]byte
+	size := 0
+	keep := func(last uint64) {
+		r.w.kept.keep(ctx, r.w.ledger, last, tail)
+		tail, size = tail[:0], 0
+	}
+	err := r.w.ledger.replay(ctx, func(sequence uint64, data []byte) error {
+		b, err := r.apply(sequence, data)
+		if err != nil {
+			return err
+		}
+		if tail, size = append(tail, data), size+len(data); b != nil || size >= copyChunk {
+			keep(sequence)
+		}
+		return r.publish(ctx, sequence, b)
+	})
+	if err == nil && len(tail) > 0 {
+		keep(r.w.ledger.last)
+	}
+	return err
+}
+
+// replayMessage applies one ledger message to the state, and adds to b, if that is not
+// nil, what it means for boxes.
+func (w *writer) replayMessage(data []byte, b *batch) error {
+	m, err := decodeMessage(data)
+	if err != nil {
+		return err
+	}
+	if m.check != w.check {
+		return fmt.Errorf("%w: it was written under another token key; start the centre with the key it had before", ErrLedger)
+	}
+	var changes []gateway.Change
+	for i := range m.events {
+		if b == nil {
+			err = w.state.applyAlone(&m.events[i])
+		} else if changes, err = w.state.apply(&m.events[i], changes[:0]); err == nil {
+			b.addChanges(&m.events[i], changes)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: line %d: %w; restore the centre's directory from a backup", ErrLedger, i+2, err)
+		}
+	}
+	return nil
+}
+
+// commit makes a round's batches safe, each in the ledger first, then all in its copy
+// and then each in the feed. So the copy never holds what the ledger lacks, and no
+// caller and no box is told what is not in both.
 func (w *writer) commit(ctx context.Context, r *round) error {
+	before := w.ledger.last
+	messages := make([][]byte, 0, len(r.batches))
 	for _, b := range r.batches {
 		message := appendHeader(make([]byte, 0, len(b.lines)+64), w.now().UnixMicro(), w.check)
+		message = append(message, b.lines...)
 		appendCtx, cancel := context.WithTimeout(ctx, commitTimeout)
-		err := w.ledger.append(appendCtx, append(message, b.lines...))
+		err := w.ledger.append(appendCtx, message)
 		cancel()
 		if err != nil {
 			return err
 		}
-		if err := w.publish(ctx, w.ledger.last, b); err != nil {
+		messages = append(messages, message)
+	}
+	if len(messages) > 0 {
+		w.kept.keep(ctx, w.ledger, w.ledger.last, messages)
+	}
+	for i, b := range r.batches {
+		if err := w.publish(ctx, before+uint64(i)+1, b); err != nil {
 			return err
 		}
 	}

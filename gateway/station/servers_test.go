@@ -116,7 +116,7 @@ func TestBoxesReportOverServers(t *testing.T) {
 	servers := startServers(t, "xizhimen", "dongzhimen")
 	var log logtest.Buffer
 	centre, _ := startCentre(t, func(cfg *central.Config) {
-		cfg.Dir, cfg.LeafListen, cfg.Servers, cfg.Log = "", "", servers.servers, log.Logger()
+		cfg.LeafListen, cfg.Servers, cfg.Log = "", servers.servers, log.Logger()
 		cfg.Fleet = fleet.Limits{Entries: 1 << 20, Lag: time.Hour, Settle: time.Nanosecond}
 	})
 	ops := servers.client(t)
@@ -197,7 +197,7 @@ func TestBoxFollowsMove(t *testing.T) {
 	if err != nil || !connected {
 		t.Fatal(err, connected)
 	}
-	_, ops := startCentre(t, func(cfg *central.Config) { cfg.Dir, cfg.LeafListen, cfg.Servers = "", "", servers.servers })
+	_, ops := startCentre(t, func(cfg *central.Config) { cfg.LeafListen, cfg.Servers = "", servers.servers })
 	b.reaches(done(t)(ops.Bind(t.Context(), "tunion:3104770000000000002", "bob")))
 	if now := b.Position(); now.Epoch != at.Epoch {
 		t.Errorf("epoch %x, before %x", now.Epoch, at.Epoch)
