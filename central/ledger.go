@@ -99,7 +99,7 @@ func (l *ledger) replay(ctx context.Context, fn func(sequence uint64, data []byt
 	}
 	return l.read(ctx, l.last, info.State.LastSeq, func(sequence uint64, data []byte) error {
 		if err := fn(sequence, data); err != nil {
-			return err
+			return fmt.Errorf("message %d of the stream %s: %w", sequence, StreamLedger, err)
 		}
 		l.last = sequence
 		return nil
@@ -129,7 +129,7 @@ func (l *ledger) read(ctx context.Context, after, end uint64, fn func(sequence u
 			return err
 		}
 		if err := fn(n, data); err != nil {
-			return fmt.Errorf("message %d of the stream %s: %w", n, StreamLedger, err)
+			return err
 		}
 	}
 	return nil
@@ -137,7 +137,7 @@ func (l *ledger) read(ctx context.Context, after, end uint64, fn func(sequence u
 
 // readNext returns message n, which has to be the next.
 func readNext(ctx context.Context, messages jetstream.MessagesContext, n uint64) ([]byte, error) {
-	message, err := messages.Next(jetstream.NextContext(ctx))
+	message, err := next(ctx, messages)
 	if err != nil {
 		return nil, fmt.Errorf("read message %d of the stream %s: %w", n, StreamLedger, err)
 	}

@@ -117,10 +117,19 @@ func rewriteLedger(t *testing.T, dir string, messages [][]byte) {
 		if _, err := js.CreateStream(t.Context(), ledgerConfig(1)); err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range messages {
-			if _, err := js.Publish(t.Context(), SubjectLedger, m); err != nil {
+		var window []jetstream.PubAckFuture
+		for i, m := range messages {
+			future, err := js.PublishAsync(SubjectLedger, m)
+			if err != nil {
 				t.Fatal(err)
 			}
+			if window = append(window, future); len(window) < moveWindow && i+1 < len(messages) {
+				continue
+			}
+			if err := acknowledged(t.Context(), window); err != nil {
+				t.Fatal(err)
+			}
+			window = window[:0]
 		}
 	})
 }

@@ -127,6 +127,9 @@ func (c *Copy) checkEmpty() error {
 // Last returns the number of the last message, 0 = none.
 func (c *Copy) Last() uint64 { return c.end.last }
 
+// Chain returns the hash of the chain over all messages.
+func (c *Copy) Chain() [sha256.Size]byte { return c.end.chain }
+
 // Dir returns the directory of the copy.
 func (c *Copy) Dir() string { return c.dir }
 

@@ -26,7 +26,7 @@ const (
 
 func newCentral(env environment) *cobra.Command {
 	var config string
-	var acceptClock bool
+	var acceptClock, verify bool
 	c := &cobra.Command{
 		Use:   "central",
 		Short: "Run the centre",
@@ -43,13 +43,14 @@ func newCentral(env environment) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cfg.Log, cfg.AcceptClock = newLog(cmd.ErrOrStderr()), acceptClock
+			cfg.Log, cfg.AcceptClock, cfg.VerifyLedger = newLog(cmd.ErrOrStderr()), acceptClock, verify
 			return runCentral(cmd.Context(), cfg, file)
 		},
 	}
 	c.Flags().StringVar(&config, "config", defaultCentralConfig, "configuration file")
 	c.Flags().BoolVar(&acceptClock, "accept-clock", false, "the clock is right though the last entry is more than 30 days old")
-	c.AddCommand(newCentralMove(env))
+	c.Flags().BoolVar(&verify, "verify", false, "compare every message of the ledger with its copy before serving, not only some")
+	c.AddCommand(newCentralMove(env), newCentralRebuild(env))
 	return c
 }
 

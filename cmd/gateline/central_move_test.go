@@ -30,8 +30,8 @@ func TestCentralMove(t *testing.T) {
 	dir := s.until(`msg="centre open" streams=(\S+)`)
 	gateline(t, env, nil, "ops", "card", "bind", "--credential", "3104770012345678901", "--person", "p1").want(t, 0, "bound", "")
 	cluster := clustertest.Start(t, "../../docs/examples/cluster", authority, []byte(accounts.out))
-	config := writeFile(t, "central.toml", fmt.Sprintf("token.key_file = %q\nfeed.key_file = %q\nstatus.listen = \"\"\nnats.link_file = %q\nnats.servers = [\"%s\"]\n",
-		writeFile(t, "token.key", testKey), feedKeyFile(t), filepath.Join(link, "client-centre.pem"), strings.Join(cluster.URLs(), `", "`)))
+	config := writeFile(t, "central.toml", fmt.Sprintf("dir = %q\ntoken.key_file = %q\nfeed.key_file = %q\nstatus.listen = \"\"\nnats.link_file = %q\nnats.servers = [\"%s\"]\n",
+		dir, writeFile(t, "token.key", testKey), feedKeyFile(t), filepath.Join(link, "client-centre.pem"), strings.Join(cluster.URLs(), `", "`)))
 	move := func() result {
 		return gateline(t, environment{}, nil, "central", "move", "--config", config, "--from", dir)
 	}
