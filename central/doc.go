@@ -1,7 +1,8 @@
 // Package central is the centre: the registry of who has upgraded which
 // credential and of each person's status, the ledger of everything it
-// accepted, and the services through which both are changed: one for channels, the
-// back office and the health source, one for the operator's staff. It is the one
+// accepted with a second copy of it, and the services through which both are changed:
+// one for channels, the back office and the health source, one for the operator's
+// staff. It is the one
 // writer of the feed that every box follows.
 //
 // The registry is pure: a command and the state give events or a refusal, an

@@ -344,12 +344,12 @@ func TestStaleWriterIsFenced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	copied, err := ledgercopy.Open(t.TempDir(), ledgercopy.KeyCheck(newKeyCheck(testKey())), nil)
+	other, err := ledgercopy.Open(t.TempDir(), ledgercopy.KeyCheck(newKeyCheck(testKey())), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer copied.Close()
-	second, err := openWriter(t.Context(), js, checked, copied)
+	defer other.Close()
+	second, err := openWriter(t.Context(), js, checked, other)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,13 @@
 package central
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -188,6 +190,33 @@ func TestKilledBetweenLedgerAndCopy(t *testing.T) {
 			c.checkFeed()
 			c.stopInStep()
 		})
+	}
+}
+
+// What the ledger refuses is not in the copy.
+func TestCopyIsNeverAhead(t *testing.T) {
+	cfg, _ := stoppedCentre(t, &logtest.Buffer{}, 3)
+	c, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.writer.replay(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.New(c.conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(t.Context(), SubjectLedger, []byte("another writer's")); err != nil {
+		t.Fatal(err)
+	}
+	r := &round{state: c.writer.state}
+	if err := c.writer.decide(r, item{command: bindCommand(t, account(9), "ann")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.writer.commit(t.Context(), r); !errors.Is(err, ErrTakenOver) || c.copy.Last() != 3 {
+		t.Errorf("the copy has %d messages, %v", c.copy.Last(), err)
 	}
 }
 
@@ -378,5 +407,55 @@ func TestBothLost(t *testing.T) {
 	removeStream(t, cfg.Dir, StreamLedger)
 	for range 2 {
 		runFails(t, cfg, ledgercopy.ErrDamaged, "from a backup")
+	}
+}
+
+// A centre is killed amid commands, wherever it is: nothing it answered is missing in
+// ledger or copy, and after the next start both are the same.
+func TestKill(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	next := 0
+	for life := range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+		c := exec.CommandContext(ctx, self)
+		c.Env = append(os.Environ(), powerDir+"="+dir, fmt.Sprintf("%s=%d", powerFirst, next))
+		out, err := c.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		last, said := -1, 0
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			var number uint64
+			if _, err := fmt.Sscan(lines.Text(), &last, &number); err != nil {
+				t.Errorf("it says %s", lines.Text())
+			}
+			if said++; said == 20+7*life {
+				if err := c.Process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		_ = c.Wait() // it was killed
+		cancel()
+		if last < next {
+			t.Fatalf("life %d: it has bound nothing", life)
+		}
+		r := start(t, testConfig(dir, &logtest.Buffer{}))
+		held := r.held()
+		for i := range last + 1 {
+			if _, bound := held[tokenOf(t, account(i))]; !bound {
+				t.Fatalf("card %d is not bound, after %d was acknowledged", i, last)
+			}
+		}
+		next = len(held)
+		r.checkFeed()
+		r.stopInStep()
 	}
 }

@@ -81,10 +81,13 @@ func (c *Copy) open() error {
 	if c.lock, err = lockDir(c.dir); err != nil {
 		return err
 	}
-	if err := checkSpace(c.dir); err != nil {
+	if err := errors.Join(writable(c.dir), checkSpace(c.dir)); err != nil {
 		return err
 	}
 	if c.db, err = openBadger(c.dir, c.log); err != nil {
+		if refused(err) {
+			return fmt.Errorf("open the copy of the ledger in %s: %w; give the centre what it lacks, then start it again", c.dir, err)
+		}
 		return damaged(c.dir, err)
 	}
 	return c.readHead()

@@ -83,6 +83,38 @@ func Aside(dir string) error {
 	return nil
 }
 
+// writable reports what in dir, itself included, cannot be read and written. Badger
+// would report it as damage, or end the process.
+func writable(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("read the directory of the ledger's copy: %w; give it to the centre's user", err)
+	}
+	paths := []string{dir}
+	for _, e := range entries {
+		if e.Type().IsRegular() {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	for _, path := range paths {
+		if err := unix.Access(path, unix.R_OK|unix.W_OK); err != nil {
+			return fmt.Errorf("copy of the ledger: %s cannot be read and written: %w; give it to the centre's user on a file system mounted read-write", path, err)
+		}
+	}
+	return nil
+}
+
+// refused reports whether the system would not let Badger work, which says nothing of
+// what is stored.
+func refused(err error) bool {
+	for _, cause := range []error{unix.EACCES, unix.EPERM, unix.EROFS, unix.ENOSPC, unix.EDQUOT, unix.ENOMEM, unix.EMFILE, unix.ENFILE} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
+}
+
 func checkSpace(dir string) error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
