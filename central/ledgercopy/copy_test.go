@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -175,16 +174,7 @@ func TestHead(t *testing.T) {
 func TestDamagedFiles(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	r := rand.New(rand.NewPCG(1, 2))
-	for range 40 {
-		m := make([]byte, 500<<10)
-		for i := range m {
-			m[i] = byte(r.Uint32())
-		}
-		if err := s.Append([][]byte{m}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	add(t, s, 40)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
