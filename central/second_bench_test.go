@@ -20,6 +20,7 @@ import (
 var (
 	replayEvents  = flag.Int("events", 200_000, "events in the ledger of BenchmarkReplay")
 	replayPersons = flag.Int("persons", 50_000, "persons in the ledger of BenchmarkReplay, at most half as many as events")
+	replayEach    = flag.Int("each", 500, "events in a message of BenchmarkReplay")
 )
 
 // benchMessage is a ledger message of so many events from number first on: a binding
@@ -56,10 +57,9 @@ func benchEvent(r *rand.Rand, i, persons int) *event {
 		Record: gateway.Record{Class: gateway.ClassNormal, Anchor: 19000 + gateway.Day(i%200), AnchorMinute: uint16(r.IntN(1440))}}}
 }
 
-// What a start reads from a copy: -args -events 5000000 -persons 1250000 for a city. Each
-// message has 500 events.
+// What a start reads from a copy: -args -events 5000000 -persons 1250000 for a city.
 func BenchmarkReplay(b *testing.B) {
-	const each = 500
+	each := *replayEach
 	dir := filepath.Join(b.TempDir(), CopyFolder)
 	check := ledgercopy.KeyCheck(newKeyCheck(testKey()))
 	c, err := ledgercopy.Open(dir, check, nil)
@@ -72,7 +72,7 @@ func BenchmarkReplay(b *testing.B) {
 	for i := 0; i < *replayEvents; i += each {
 		few = append(few, benchMessage(b, r, i, each, *replayPersons))
 		text += len(few[len(few)-1])
-		if len(few) == 16 || i+each >= *replayEvents {
+		if len(few)*each >= 8000 || i+each >= *replayEvents {
 			if err := c.Append(few); err != nil {
 				b.Fatal(err)
 			}
