@@ -151,7 +151,8 @@ func (r *rebuilder) run(ctx context.Context) error {
 		}
 	}
 	for _, name := range []string{replication.StreamFeed, replication.StreamShards} {
-		if err := r.js.DeleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		err := r.insist(ctx, func() error { return r.js.DeleteStream(ctx, name) })
+		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return fmt.Errorf("remove the stream %s: %w; run this again", name, err)
 		}
 	}
@@ -159,7 +160,11 @@ func (r *rebuilder) run(ctx context.Context) error {
 		return nil
 	}
 	// The mark goes last: from then on a centre opens it.
-	if _, err := r.js.UpdateStream(ctx, ledgerConfig(r.cfg.Config.replicas())); err != nil {
+	err := r.insist(ctx, func() error {
+		_, err := r.js.UpdateStream(ctx, ledgerConfig(r.cfg.Config.replicas()))
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("finish the stream %s: %w; run this again", StreamLedger, err)
 	}
 	return nil
@@ -218,20 +223,33 @@ func (r *rebuilder) replace(ctx context.Context) error {
 	if err := r.write(ctx); err != nil {
 		return fmt.Errorf("write the stream %s: %w", StreamLedger, err)
 	}
-	info, err := r.stream.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("read the state of the stream %s: %w; run this again", StreamLedger, err)
-	}
-	if info.State.LastSeq == r.copy.Last() && info.State.Msgs == r.copy.Last() {
-		err = r.compare(ctx)
-	} else {
-		err = errRebuildDiffers
-	}
+	err := r.insist(ctx, func() error {
+		info, err := r.stream.Info(ctx)
+		switch {
+		case err != nil:
+			return fmt.Errorf("read the state of the stream %s: %w; run this again", StreamLedger, err)
+		case info.State.LastSeq != r.copy.Last() || info.State.Msgs != r.copy.Last():
+			return errRebuildDiffers
+		}
+		return r.compare(ctx)
+	})
 	if errors.Is(err, errRebuildDiffers) {
 		// The next attempt is to begin anew, not to go on.
 		err = errors.Join(err, r.js.DeleteStream(ctx, StreamLedger))
 	}
 	return err
+}
+
+// insist repeats what servers of the operator's do not answer, as long as they take to
+// choose another leader.
+func (r *rebuilder) insist(ctx context.Context, do func() error) error {
+	for try := 1; ; try++ {
+		err := do()
+		if err == nil || ctx.Err() != nil || try == moveTries || !errors.Is(r.cfg.Config.serversError(err), ErrServers) {
+			return err
+		}
+		wait(ctx, movePause)
+	}
 }
 
 // create puts an empty stream, marked, in the place of the one there is. A server
