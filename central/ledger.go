@@ -72,8 +72,8 @@ func ledgerConfig(replicas int) jetstream.StreamConfig {
 func openLedger(ctx context.Context, js jetstream.JetStream, replicas int, copied secondCopy) (*ledger, error) {
 	stream, err := lookFor(ctx, js, StreamLedger)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		if n := copied.Last(); n > 0 {
-			return nil, lost(copied, "there is no stream %s, and the copy in %s has %d messages", StreamLedger, copied.Dir(), n)
+		if copied.Last() > 0 {
+			return nil, lost(copied, "there is no stream %s", StreamLedger)
 		}
 		stream, err = js.CreateStream(ctx, ledgerConfig(replicas))
 	}

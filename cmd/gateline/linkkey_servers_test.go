@@ -42,8 +42,8 @@ func TestServersFromFirstKeyToFirstCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	cluster := clustertest.Start(t, "../../docs/examples/cluster", authority, []byte(accounts.out))
-	config := writeFile(t, "central.toml", fmt.Sprintf("token.key_file = %q\nfeed.key_file = %q\nnats.link_file = %q\nnats.servers = [\"%s\"]\n",
-		writeFile(t, "token.key", testKey), feedKeyFile(t), filepath.Join(dir, "client-centre.pem"), strings.Join(cluster.URLs(), `", "`)))
+	config := writeFile(t, "central.toml", fmt.Sprintf("dir = %q\ntoken.key_file = %q\nfeed.key_file = %q\nnats.link_file = %q\nnats.servers = [\"%s\"]\n",
+		t.TempDir(), writeFile(t, "token.key", testKey), feedKeyFile(t), filepath.Join(dir, "client-centre.pem"), strings.Join(cluster.URLs(), `", "`)))
 	centre := start(t, environment{}, "central", "--config", config)
 	centre.until(`msg="centre is up"`)
 	ask := func(link string, args ...string) result {
