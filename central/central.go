@@ -171,8 +171,6 @@ func (c *Central) open() error {
 	if c.conn, err = c.connect(append(report(c.cfg.Log), nats.Name("gateline centre"))...); err != nil {
 		return err
 	}
-	ctx, release := whileConnected(ctx, c.conn)
-	defer release()
 	js, err := jetstream.New(c.conn)
 	if err != nil {
 		return fmt.Errorf("use JetStream: %w", err)
@@ -183,6 +181,8 @@ func (c *Central) open() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
+	ctx, release := whileConnected(ctx, c.conn)
+	defer release()
 	if c.writer, err = openWriter(ctx, js, c.cfg, c.copy); err != nil {
 		return c.cfg.serversError(err)
 	}

@@ -185,7 +185,7 @@ func (m *mover) copyFrom(ctx context.Context, s *stage, at uint64) error {
 		}
 		window, size = append(window, future), size+len(message.Data())
 		if len(window) == moveWindow || size >= moveWindowBytes || n == s.end() {
-			if err := s.acknowledged(ctx, window); err != nil {
+			if err := acknowledged(ctx, window, s.overtaken); err != nil {
 				return fmt.Errorf("messages up to %d: %w", n, err)
 			}
 			window, size = window[:0], 0
@@ -195,14 +195,18 @@ func (m *mover) copyFrom(ctx context.Context, s *stage, at uint64) error {
 	return nil
 }
 
+// overtaken reports whether the message is a report whose station has said something
+// newer, which is no fault.
+func (s *stage) overtaken(err error) bool { return s.reports() && placeTaken(err) }
+
 // acknowledged waits until every message of a window is stored, or is known not to be,
-// and returns the first error. A report whose station has said something newer is none.
-func (s *stage) acknowledged(ctx context.Context, window []jetstream.PubAckFuture) (first error) {
+// and returns the first error that is a fault.
+func acknowledged(ctx context.Context, window []jetstream.PubAckFuture, noFault func(error) bool) (first error) {
 	for _, future := range window {
 		select {
 		case <-future.Ok():
 		case err := <-future.Err():
-			if first == nil && !(s.reports() && placeTaken(err)) {
+			if first == nil && !noFault(err) {
 				first = err
 			}
 		case <-ctx.Done():

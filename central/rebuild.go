@@ -317,7 +317,7 @@ func (r *rebuilder) writeFrom(ctx context.Context, at uint64) error {
 		if len(window) < moveWindow && size < moveWindowBytes && n != r.copy.Last() {
 			return nil
 		}
-		if err := acknowledged(ctx, window); err != nil {
+		if err := acknowledged(ctx, window, func(error) bool { return false }); err != nil {
 			return fmt.Errorf("messages up to %d: %w", n, err)
 		}
 		window, size = window[:0], 0

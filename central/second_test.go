@@ -28,7 +28,7 @@ type noCopy struct{ secondCopy }
 func (noCopy) Last() uint64 { return 0 }
 
 // copied returns what the copy of a stopped centre holds.
-func copied(t *testing.T, dir string) (all [][]byte) {
+func copied(t testing.TB, dir string) (all [][]byte) {
 	t.Helper()
 	withCopy(t, dir, testKey(), func(c *ledgercopy.Copy) {
 		err := c.Each(t.Context(), 0, func(_ uint64, data []byte) error {
@@ -42,7 +42,7 @@ func copied(t *testing.T, dir string) (all [][]byte) {
 	return all
 }
 
-func withCopy(t *testing.T, dir string, key gateway.TokenKey, fn func(*ledgercopy.Copy)) {
+func withCopy(t testing.TB, dir string, key gateway.TokenKey, fn func(*ledgercopy.Copy)) {
 	t.Helper()
 	c, err := ledgercopy.Open(filepath.Join(dir, CopyFolder), ledgercopy.KeyCheck(newKeyCheck(key)), nil)
 	if err != nil {
@@ -128,7 +128,7 @@ func rewriteLedger(t *testing.T, dir string, messages [][]byte) {
 			if window = append(window, future); len(window) < moveWindow && i+1 < len(messages) {
 				continue
 			}
-			if err := acknowledged(t.Context(), window); err != nil {
+			if err := acknowledged(t.Context(), window, func(error) bool { return false }); err != nil {
 				t.Fatal(err)
 			}
 			window = window[:0]

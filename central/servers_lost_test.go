@@ -88,7 +88,7 @@ func TestServerGoesWhileOpening(t *testing.T) {
 		t.Fatal("the server is not ready")
 	}
 	way := newCutter(t, srv.Addr().String(), "$JS.API.STREAM.INFO.FEED")
-	cfg := testConfig("", &logtest.Buffer{})
+	cfg := testConfig(t.TempDir(), &logtest.Buffer{})
 	cfg.Servers = &Servers{URLs: []string{"nats://" + way.listener.Addr().String()}, Replicas: 1}
 	_, err = Open(cfg)
 	way.mu.Lock()

@@ -45,6 +45,8 @@ type partSetup struct {
 	ServerFile string
 	// URL is where the centre finds the server, LinkFile by what it is let in.
 	URL, LinkFile string
+	// CentreDir has the centre's copy of the ledger.
+	CentreDir string
 	// Seed is that of the commands, First the number of the next one: all before
 	// it have been answered.
 	Seed  uint64
@@ -140,6 +142,7 @@ func (s *partSetup) runCentre(stop <-chan struct{}) error {
 	}
 	for next := s.First; ; {
 		c, err := central.Open(central.Config{
+			Dir:      s.CentreDir,
 			Servers:  &central.Servers{URLs: []string{s.URL}, Auth: auth, Replicas: 1},
 			TokenKey: testKey(), FeedKeys: []gateway.FeedSecret{testFeedSecret},
 		})

@@ -99,7 +99,7 @@ func newTrial(t *testing.T, seed uint64) *trial {
 		return path
 	}
 	clients, leafs := quietPort(t), quietPort(t)
-	tr.setup = partSetup{URL: "tls://" + clients, Seed: seed, Records: filepath.Join(tr.dir, "records")}
+	tr.setup = partSetup{URL: "tls://" + clients, Seed: seed, Records: filepath.Join(tr.dir, "records"), CentreDir: filepath.Join(tr.dir, "centre")}
 	tr.setup.Box = testConfig(t, "nats-leaf://"+leafs, tr.wire)
 
 	client, centreKey, err := authority.Client(linkkey.CentreClient)
