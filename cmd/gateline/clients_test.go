@@ -27,13 +27,7 @@ func TestClientsOfOneMachine(t *testing.T) {
 	}
 	call("link-key", "init", dir).want(t, 0, "centre.pem", "Next:")
 	call("link-key", "client", dir, "ops", "app").want(t, 0, "app  "+filepath.Join(dir, "client-app.pem"), "clients_file")
-	text, err := os.ReadFile(centralConfig(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := writeFile(t, "central.toml", fmt.Sprintf("%sops.clients_file = %q\nboxes.link_file = %q\nboxes.stations_file = %q\n",
-		text, filepath.Join(dir, "clients"), filepath.Join(dir, "centre.pem"), filepath.Join(dir, "stations")))
-	centre, env := startCentral(t, config)
+	centre, env := startCentral(t, linkedConfig(t, dir))
 	address := strings.TrimPrefix(env.server, "nats://")
 	ask := func(link string) result {
 		args := []string{"ops", "stats", "--server", "tls://" + address}
@@ -87,6 +81,18 @@ func TestClientsOfOneMachine(t *testing.T) {
 			}
 		}
 	}
+}
+
+// linkedConfig is centralConfig for a centre that asks its clients who they are, with
+// the files of a folder of 'gateline link-key init'.
+func linkedConfig(t *testing.T, dir string) (path string) {
+	t.Helper()
+	text, err := os.ReadFile(centralConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return writeFile(t, "central.toml", fmt.Sprintf("%sops.clients_file = %q\nboxes.link_file = %q\nboxes.stations_file = %q\n",
+		text, filepath.Join(dir, "clients"), filepath.Join(dir, "centre.pem"), filepath.Join(dir, "stations")))
 }
 
 func connect(t *testing.T, address, link string) *nats.Conn {

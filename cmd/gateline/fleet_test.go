@@ -110,6 +110,12 @@ func TestStationRows(t *testing.T) {
 // sendReport lets a box send one report, and hourly sums, over a leaf node.
 func sendReport(t *testing.T, centre, station string) {
 	t.Helper()
+	sendHours(t, centre, station, boxStart.UTC())
+}
+
+// sendHours is sendReport with the sums of certain hours.
+func sendHours(t *testing.T, centre, station string, starts ...time.Time) {
+	t.Helper()
 	store, err := cache.Open(t.TempDir(), cache.Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +133,15 @@ func sendReport(t *testing.T, centre, station string) {
 		t.Fatal(err)
 	}
 	defer sender.Close()
-	hours, err := (&replication.Hours{Station: station, Hours: []replication.Hour{{Start: boxStart.UTC(), Answers: map[string]uint64{"R00": 41}}}}).Encode()
+	sums := &replication.Hours{Station: station}
+	for _, start := range starts {
+		hour := replication.Hour{Start: start, Answers: map[string]uint64{"R00": 41}}
+		if len(starts) > 1 {
+			hour.Observed = map[string]uint64{"R10": 2}
+		}
+		sums.Hours = append(sums.Hours, hour)
+	}
+	hours, err := sums.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}

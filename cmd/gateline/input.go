@@ -12,13 +12,17 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
+
+	"gateline/central/rules"
 )
 
 const (
 	// pollMS is how often a wait for input looks whether it is still wanted.
 	pollMS = 100
-	// maxAnswer bounds a line that is typed, bytes.
-	maxAnswer = 256
+	// maxAnswer bounds a line that is typed, bytes, and maxAnswers how many of them
+	// one command takes.
+	maxAnswer  = 256
+	maxAnswers = rules.MaxPerPerson + 4
 )
 
 // input is standard input as long as ctx lasts: a read that waits for a
@@ -64,47 +68,82 @@ func (i input) await(fd int) error {
 
 // line reads one line, without its end.
 func (i input) line() (string, error) {
-	text, err := bufio.NewReader(io.LimitReader(i, maxAnswer)).ReadString('\n')
+	return readLine(bufio.NewReader(io.LimitReader(i, maxAnswer)))
+}
+
+func readLine(r *bufio.Reader) (string, error) {
+	text, err := r.ReadString('\n')
 	if err != nil && !(errors.Is(err, io.EOF) && text != "") {
 		return "", err
 	}
 	return strings.TrimRight(text, "\r\n"), nil
 }
 
+// typist gives what a command's flags leave to standard input, a line each, in
+// the order in which it is asked for.
+type typist struct {
+	in     input
+	lines  *bufio.Reader
+	prompt io.Writer
+}
+
+func newTypist(cmd *cobra.Command) *typist {
+	in := inputOf(cmd)
+	return &typist{in: in, lines: bufio.NewReader(io.LimitReader(in, maxAnswer*maxAnswers)), prompt: cmd.ErrOrStderr()}
+}
+
+// line returns the next line; what says what it is, for the prompt on a terminal
+// and for errors.
+func (t *typist) line(what string) (string, error) {
+	if t.in.terminal() {
+		fmt.Fprintf(t.prompt, "%s%s: ", strings.ToUpper(what[:1]), what[1:])
+	}
+	text, err := readLine(t.lines)
+	if err != nil {
+		return "", fmt.Errorf("read the %s from standard input: %w; give it as one line", what, err)
+	}
+	return text, nil
+}
+
 // credential returns the credential that a flag names: the flag itself, or for
-// - the first line of standard input.
-func credential(cmd *cobra.Command, flag string) (string, error) {
+// - the next line.
+func (t *typist) credential(what, flag string) (string, error) {
 	if flag != "-" {
 		return flag, nil
 	}
-	in := inputOf(cmd)
-	if in.terminal() {
-		fmt.Fprint(cmd.ErrOrStderr(), "Credential: ")
-	}
-	text, err := in.line()
-	if err != nil {
-		return "", fmt.Errorf("read the credential from standard input: %w; give it as one line", err)
-	}
-	return text, nil
+	return t.line(what)
+}
+
+// credential returns the credential that a command's only such flag names.
+func credential(cmd *cobra.Command, flag string) (string, error) {
+	return newTypist(cmd).credential("credential", flag)
 }
 
 // confirm asks a person to type a word before something grave. A script must
 // have said --yes.
 func confirm(cmd *cobra.Command, yes bool, what, word string) error {
-	in := inputOf(cmd)
-	switch {
-	case yes:
+	if yes {
 		return nil
-	case !in.terminal():
-		return errUsage{fmt.Errorf("%s; say --yes if that is meant", what)}
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s.\nType %s to go on: ", what, word)
+	return retype(cmd, what, word, word, "--yes")
+}
+
+// retype is confirm for a word that is shown otherwise, and another flag by which a
+// script says that it is meant.
+func retype(cmd *cobra.Command, what, shown, word, flag string) error {
+	in := inputOf(cmd)
+	if !in.terminal() {
+		return errUsage{fmt.Errorf("%s; say %s if that is meant", what, flag)}
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s.\nType %s to go on: ", what, shown)
 	text, err := in.line()
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read the confirmation: %w", err)
 	}
 	if strings.TrimSpace(text) != word {
-		return errors.New("not confirmed; nothing has changed")
+		return errNotConfirmed
 	}
 	return nil
 }
+
+var errNotConfirmed = errors.New("not confirmed; nothing has changed")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gateline/central"
+	"gateline/central/rules"
 	"gateline/gateway"
 	"gateline/internal/linkkey"
 )
@@ -32,6 +34,8 @@ type ops struct {
 	server string
 	link   string // file by which servers of the operator's know who asks
 	json   bool
+	// channel is in whose name the registry's service is asked; empty = as ops.
+	channel string
 }
 
 // answer is what a command to the centre has to say: a text for people, and
@@ -47,6 +51,14 @@ type answer struct {
 	Import   *imported             `json:"import,omitempty"`
 	Fleet    *central.FleetPage    `json:"fleet,omitempty"`
 	Station  *central.FleetStation `json:"station,omitempty"`
+	Change   *policyChange         `json:"change,omitempty"`
+	List     *listed               `json:"list,omitempty"`
+	// What follows are answers of the registry's service.
+	Result   rules.Result           `json:"result,omitempty"`
+	Ended    int                    `json:"ended,omitempty"`
+	Kind     *central.CardKind      `json:"kind,omitempty"`
+	Bindings []central.ShownBinding `json:"bindings,omitempty"`
+	Helped   []central.CardKind     `json:"helped,omitempty"`
 	problem
 
 	text string
@@ -72,10 +84,13 @@ func newProblem(err error) problem {
 func newOps(env environment) *cobra.Command {
 	o := &ops{env: env}
 	c := group("ops", "Give commands to the centre",
-		group("card", "Bind and unbind credentials", newCardBind(o), newCardUnbind(o)),
-		group("person", "Report the status of a person", newPersonReport(o)),
+		group("card", "Bind, unbind, look up, take back and replace credentials", newCardBind(o), newCardUnbind(o), newCardLookUp(o), newCardReturn(o), newCardReplace(o)),
+		group("ride", "Authorise ride-code accounts", newRideAuthorise(o), newRideWithdraw(o)),
+		group("person", "Report the status of a person, and correct who is who", newPersonReport(o), newPersonShow(o), newPersonMerge(o), newPersonSplit(o), newPersonForget(o)),
+		newList(o),
+		group("conflict", "Settle what waits for a human", newConflictResolve(o)),
 		newImport(o),
-		group("policy", "Set and show the policy", newPolicySet(o), newPolicyShow(o)),
+		group("policy", "Set and show the policy", newPolicySet(o), newPolicyShow(o), newPolicySunset(o)),
 		group("feed", "Change the key of the feed", newFeedRotate(o)),
 		group("station", "Set what a station does", newStationMode(o)),
 		newStats(o),
@@ -114,7 +129,7 @@ func (o *ops) run(work func(cmd *cobra.Command, args []string) (answer, error)) 
 			}
 			return errors.Join(err, json.NewEncoder(cmd.OutOrStdout()).Encode(a))
 		}
-		if a.text != "" && (err == nil || a.Import != nil) { // an import may have done a part
+		if a.text != "" && (err == nil || a.Import != nil || a.List != nil) { // an import may have done a part
 			fmt.Fprintln(cmd.OutOrStdout(), a.text)
 		}
 		return err
@@ -123,6 +138,16 @@ func (o *ops) run(work func(cmd *cobra.Command, args []string) (answer, error)) 
 
 // ask connects to the centre for the time of f.
 func (o *ops) ask(cmd *cobra.Command, limit time.Duration, f func(context.Context, *central.Client) error) error {
+	return o.connect(cmd, limit, func(ctx context.Context, conn *nats.Conn) error { return f(ctx, central.NewClient(conn)) })
+}
+
+// askRegistry is ask for the registry's service.
+func (o *ops) askRegistry(cmd *cobra.Command, limit time.Duration, f func(context.Context, *central.Channel) error) error {
+	name := cmp.Or(rules.Channel(o.channel), rules.ChannelOps)
+	return o.connect(cmd, limit, func(ctx context.Context, conn *nats.Conn) error { return f(ctx, central.NewChannel(conn, name)) })
+}
+
+func (o *ops) connect(cmd *cobra.Command, limit time.Duration, f func(context.Context, *nats.Conn) error) error {
 	server := o.server
 	if o.env.server != "" && !cmd.Flags().Changed("server") {
 		server = o.env.server
@@ -160,8 +185,11 @@ func (o *ops) ask(cmd *cobra.Command, limit time.Duration, f func(context.Contex
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	err = f(ctx, central.NewClient(conn))
+	err = f(ctx, conn)
 	if err != nil && errors.Is(context.Cause(ctx), nats.ErrPermissionViolation) {
+		if o.channel != "" && o.channel != string(rules.ChannelOps) {
+			return fmt.Errorf("the key of this link file does not speak for %s at %s; take that channel's own, or leave --channel out", o.channel, shown)
+		}
 		return fmt.Errorf("the key of this link file gives no commands at %s; take one whose name is ops, or begins with ops-", shown)
 	}
 	return err

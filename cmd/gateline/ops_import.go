@@ -56,7 +56,7 @@ func newImport(o *ops) *cobra.Command {
 				return answer{}, err
 			}
 			defer in.Close()
-			rows, err := newRowReader(in)
+			rows, err := newRowReader(in, importColumns(), "person")
 			if err != nil {
 				return answer{}, fmt.Errorf("%s: %w", name, err)
 			}
@@ -198,16 +198,30 @@ func (i *importer) request(ctx context.Context, batch []numbered) (done central.
 	for n := range batch {
 		rows[n] = batch[n].row
 	}
+	err = whileBusy(ctx, func() (err error) {
+		done, err = i.client.Import(ctx, rows)
+		return err
+	})
+	return done, err
+}
+
+// whileBusy asks, and again while the centre says that it is busy, with growing
+// pauses between.
+func whileBusy(ctx context.Context, ask func() error) (err error) {
 	wait := busyFirst
 	for range busyAttempts {
-		done, err = i.client.Import(ctx, rows)
-		var refusal *central.Refusal
-		if !errors.As(err, &refusal) || refusal.Code != central.CodeBusy || !pause(ctx, wait) {
+		if err = ask(); !busy(err) || !pause(ctx, wait) {
 			break
 		}
 		wait *= 2
 	}
-	return done, err
+	return err
+}
+
+// busy reports whether the centre said that it cannot take the request now.
+func busy(err error) bool {
+	var refusal *central.Refusal
+	return errors.As(err, &refusal) && refusal.Code == central.CodeBusy
 }
 
 func (i *importer) reject(line int, err error) {

@@ -28,36 +28,87 @@ func opens(m gateway.Mode) bool { return m != gateway.ModeEnforce }
 func newPolicySet(o *ops) *cobra.Command {
 	var yes bool
 	c := &cobra.Command{
-		Use:   "set FILE|-",
-		Short: "Put a policy document into the schedule",
+		Use:     "set FILE|-",
+		Aliases: []string{prestage},
+		Short:   "Put a policy document into the schedule, now or for later",
 		Long: "Puts one policy document (JSON) into the schedule. What it leaves out takes the\n" +
 			"documented defaults. A document with the same effective instant is replaced;\n" +
 			"others stay.\n\n" +
-			"A document whose mode lets everybody pass asks to be confirmed.",
+			"It holds from its effective instant on. With one that lies ahead it is pre-staged:\n" +
+			"boxes have it in time and change over by themselves, with or without a link.\n" +
+			"'gateline ops policy prestage FILE' is the same and refuses an instant that has passed.\n\n" +
+			"First it says what the document changes, as 'gateline ops policy show FILE' does. At\n" +
+			"a terminal it asks to be confirmed: type the document's mode and the day from which\n" +
+			"it holds. A script is not asked, but has to say --yes where the mode lets everybody\n" +
+			"pass.",
 		Args: cobra.ExactArgs(1),
 		RunE: o.run(func(cmd *cobra.Command, args []string) (answer, error) {
 			policy, err := readPolicy(inputOf(cmd), args[0])
 			if err != nil {
 				return answer{}, err
 			}
-			if opens(policy.Mode) {
-				what := fmt.Sprintf("From %s this document lets everybody pass at every station that it does not name: mode %s", instant(policy.Effective), policy.Mode)
-				if err := confirm(cmd, yes, what, policy.Mode.String()); err != nil {
-					return answer{}, err
-				}
+			if now := time.Now(); cmd.CalledAs() == prestage && !policy.Effective.After(now) {
+				return answer{}, errUsage{fmt.Errorf("the document holds from %s, which has passed: give it a later effective instant, or use 'gateline ops policy set'", instant(policy.Effective))}
 			}
-			a, err := o.command(cmd, func(ctx context.Context, c *central.Client) (central.Done, error) {
-				return c.SetPolicy(ctx, policy)
-			})
+			what := fmt.Sprintf("The document holds from %s", instant(policy.Effective))
+			if opens(policy.Mode) {
+				what = fmt.Sprintf("From %s this document lets everybody pass at every station that it does not name: mode %s", instant(policy.Effective), policy.Mode)
+			}
+			word := policy.Mode.String() + " " + policy.Effective.In(gateway.Zone).Format(time.DateOnly)
+			a, err := o.putPolicy(cmd, policy, grave{what: what, word: word, yes: yes, script: opens(policy.Mode)})
 			if err == nil && over(&policy, time.Now()) {
 				fmt.Fprintf(cmd.ErrOrStderr(), "note: the sunset of this document has passed: gates answer everybody with %s\n", policy.AfterSunset)
 			}
-			a.say("set: %s from %s", "nothing to do: the schedule has this document already, %s from %s", policy.Mode, instant(policy.Effective))
 			return a, err
 		}),
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask for a confirmation")
 	return c
+}
+
+// prestage is another name of set, for documents that hold later.
+const prestage = "prestage"
+
+// grave says how a document is confirmed.
+type grave struct {
+	what, word string
+	yes        bool // it is confirmed already
+	script     bool // who cannot be asked must have said so
+}
+
+// putPolicy says what a document changes, has it confirmed and puts it into the
+// schedule. In between somebody else may change the schedule: the answer to the
+// command is the centre's own.
+func (o *ops) putPolicy(cmd *cobra.Command, policy gateway.Policy, g grave) (answer, error) {
+	asked := !g.yes && inputOf(cmd).terminal()
+	if !g.yes && !asked && g.script {
+		return answer{}, confirm(cmd, false, g.what, g.word)
+	}
+	change, err := o.consider(cmd, &policy, asked)
+	if err != nil {
+		return answer{}, err
+	}
+	text := change.text(time.Now())
+	if asked && !change.nothing() {
+		fmt.Fprintln(cmd.ErrOrStderr(), text)
+		text = ""
+		if err := confirm(cmd, false, g.what, g.word); err != nil {
+			return answer{}, err
+		}
+	}
+	a, err := o.command(cmd, func(ctx context.Context, c *central.Client) (central.Done, error) {
+		return c.SetPolicy(ctx, policy)
+	})
+	if err != nil {
+		return a, err
+	}
+	a.say("set: %s from %s", "nothing to do: the schedule has this document already, %s from %s", policy.Mode, instant(policy.Effective))
+	if a.Changed > 0 {
+		if a.Change = change; text != "" {
+			a.text = text + "\n" + a.text
+		}
+	}
+	return a, nil
 }
 
 // readPolicy reads a policy document. Errors name the file and, where there is
@@ -111,10 +162,25 @@ func policyFault(name string, text []byte, err error) error {
 
 func newPolicyShow(o *ops) *cobra.Command {
 	return &cobra.Command{
-		Use:   "show",
-		Short: "Show the schedule of policy documents",
-		Args:  cobra.NoArgs,
-		RunE: o.run(func(cmd *cobra.Command, _ []string) (a answer, err error) {
+		Use:   "show [FILE|-]",
+		Short: "Show the schedule of policy documents, or what a new document would change",
+		Long: "Shows the schedule of policy documents, and which one is in force.\n\n" +
+			"With a policy document (JSON) that is not set yet it shows what that one would change,\n" +
+			"from when, field by field and station by station, against the document that holds at\n" +
+			"that instant without it; and what the stations answered in the last full hour, so that\n" +
+			"it can be seen how many riders it is about. Nothing is set.",
+		Args: cobra.MaximumNArgs(1),
+		RunE: o.run(func(cmd *cobra.Command, args []string) (a answer, err error) {
+			if len(args) == 1 {
+				policy, err := readPolicy(inputOf(cmd), args[0])
+				if err != nil {
+					return answer{}, err
+				}
+				if a.Change, err = o.consider(cmd, &policy, true); err == nil {
+					a.text = a.Change.text(time.Now())
+				}
+				return a, err
+			}
 			err = o.ask(cmd, askLimit, func(ctx context.Context, c *central.Client) (err error) {
 				a.Schedule, err = c.Policy(ctx)
 				return err
@@ -195,72 +261,4 @@ func parseInstant(text string) (time.Time, error) {
 		}
 	}
 	return time.Time{}, errUsage{fmt.Errorf("%.40q is not an instant such as 2022-06-06T04:00:00+08:00 or \"2022-06-06 04:00\"", text)}
-}
-
-func newStationMode(o *ops) *cobra.Command {
-	var from string
-	var yes bool
-	modes := []string{"off", "observe", "advisory", "enforce", central.ModeDefault}
-	c := &cobra.Command{
-		Use:   "mode STATION MODE",
-		Short: "Set the mode of one station",
-		Long: "Sets the mode of one station: off, observe, advisory, enforce, or default, which\n" +
-			"takes the station's own mode away. Without --from it takes effect at once, in every\n" +
-			"document of the schedule; with it, in those in force from that instant on.\n\n" +
-			"A mode that lets everybody pass asks to be confirmed.",
-		Example: "  gateline ops station mode xidan observe --from '2022-06-06 04:00'",
-		Args:    cobra.ExactArgs(2),
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			if len(args) == 1 {
-				return modes, cobra.ShellCompDirectiveNoFileComp
-			}
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		},
-		RunE: o.run(func(cmd *cobra.Command, args []string) (answer, error) {
-			name, mode := args[0], args[1]
-			if !slices.Contains(modes, mode) {
-				return answer{}, errUsage{fmt.Errorf("mode %.40q is not one of %s", mode, strings.Join(modes, ", "))}
-			}
-			at, when := time.Time{}, "now"
-			if from != "" {
-				var err error
-				if at, err = parseInstant(from); err != nil {
-					return answer{}, err
-				}
-				when = instant(at)
-			}
-			if mode != "enforce" && mode != central.ModeDefault {
-				what := fmt.Sprintf("From %s everybody passes at station %.70q: mode %s", when, name, mode)
-				if err := confirm(cmd, yes, what, name); err != nil {
-					return answer{}, err
-				}
-			}
-			return o.stationMode(cmd, name, mode, at, when)
-		}),
-	}
-	c.Flags().StringVar(&from, "from", "", "instant from which it holds; without a zone in Asia/Shanghai (default now)")
-	c.Flags().BoolVar(&yes, "yes", false, "do not ask for a confirmation")
-	return c
-}
-
-// stationMode asks for the mode. The centre has no list of stations, so a name
-// that no document has had yet may be a slip: it says so.
-func (o *ops) stationMode(cmd *cobra.Command, name, mode string, at time.Time, when string) (answer, error) {
-	known := false
-	a, err := o.command(cmd, func(ctx context.Context, c *central.Client) (central.Done, error) {
-		s, err := c.Policy(ctx)
-		if err != nil {
-			return central.Done{}, err
-		}
-		known = slices.ContainsFunc(s.Policies, func(p gateway.Policy) bool { _, is := p.Stations[name]; return is })
-		return c.StationMode(ctx, name, mode, at)
-	})
-	if err != nil {
-		return a, err
-	}
-	a.say("set: station %s is on %s from %s", "nothing to do: station %s is on %s already, from %s", name, mode, when)
-	if !known {
-		fmt.Fprintf(cmd.ErrOrStderr(), "note: no document has named station %s before; see that it is spelled as in the box's configuration\n", name)
-	}
-	return a, nil
 }

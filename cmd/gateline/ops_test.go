@@ -152,14 +152,22 @@ func TestOpsJSON(t *testing.T) {
 	_, env := startCentral(t, centralConfig(t))
 	policy := writeFile(t, "policy.json", `{"effective":"2022-05-28T00:00:00+08:00","mode":"enforce"}`)
 	rows := writeFile(t, "rows.csv", "credential,person\n"+cardNumber+",p9\n")
+	cards := writeFile(t, "cards.csv", "credential,person\n3104775000000000001,p9\n")
 	for _, c := range []struct {
 		args string
 		code int
 		keys string // of the object, in order
 	}{
-		{"policy set " + policy, 0, "ok number changed"},
+		{"policy set " + policy, 0, "ok number changed change"},
 		{"policy set " + policy, 0, "ok number"},
 		{"policy show", 0, "ok schedule"},
+		{"policy show " + policy, 0, "ok change"},
+		{"card lookup --credential " + cardNumber, 0, "ok number result kind"},
+		{"card lookup --credential 9", 1, "ok code zh en detail"},
+		{"person forget --person p7 --yes p7", 0, "ok number result"},
+		{"list concession --list 1 --dry-run " + cards, 0, "ok list"},
+		{"list concession --list 1 " + cards, 0, "ok number list"},
+		{"list concession --list 1 /nonexistent.csv", 1, "ok error"},
 		{"station mode xidan default", 0, "ok number"},
 		{"card bind --person p1 --credential " + cardNumber, 0, "ok number changed"},
 		{"card bind --person p2 --credential " + cardNumber, 1, "ok code zh en"},
@@ -243,6 +251,7 @@ func TestOpsAsksPerson(t *testing.T) {
 	policy := writeFile(t, "policy.json", `{"effective":"2022-05-28T00:00:00+08:00","mode":"enforce"}`)
 	gateline(t, env, nil, "ops", "policy", "set", policy).want(t, 0, "set", "")
 	off := writeFile(t, "off.json", `{"effective":"2099-05-28T00:00:00+08:00","mode":"off"}`)
+	later := writeFile(t, "later.json", `{"effective":"2099-05-29T00:00:00+08:00"}`)
 	for _, c := range []struct {
 		args, typed string
 		code        int
@@ -253,17 +262,29 @@ func TestOpsAsksPerson(t *testing.T) {
 		{"station mode xidan off", "\x04", 1, "", "nothing has changed"},
 		{"station mode xidan off", "xidan\n", 0, "set: station xidan is on off", "Type xidan"},
 		{"policy set " + off, "no\n", 1, "", "nothing has changed"},
-		{"policy set " + off, "off\n", 0, "set: off from 2099", "Type off"},
+		{"policy set " + off, "off\n", 1, "", "nothing has changed"},
+		{"policy set " + off, "off 2099-05-28\n", 0, "set: off from 2099", "  mode                     enforce → off\n"},
+		{"policy set " + off, "", 0, "nothing to do", ""}, // is not asked
+		{"policy set " + later, "enforce 2099-05-29\n", 0, "set: enforce from 2099-05-29", "Type enforce 2099-05-29 to go on: "},
+		{"policy sunset 2098-12-31", "2098-12-13\n", 1, "", "From 2098-12-31 00:00:00 +08:00 gates answer everybody with pass.\nType 2098-12-31 to go on: "},
+		{"policy sunset 2098-12-31", "2098-12-31\n", 0, "set: enforce from 2022-05-28", "  sunset                   never → 2098-12-31 00:00:00 +08:00\n"},
+		{"person forget --person p1", "p2\n", 1, "", "nothing has changed"},
+		{"person forget --person p1", "p1\n", 0, "forgotten, 0 bindings ended", "Everything of this person is erased for good.\nType the person's id again to go on: "},
+		{"person forget --document passport", "E12345678\nE1234567\n", 1, "", "nothing has changed"},
+		{"person forget --document passport", "E12345678\nE12345678\n", 0, "forgotten", "Document number: "},
 		{"card bind --person p1 --credential -", cardNumber + "\n", 0, "bound", "Credential: "},
 	} {
 		person, terminal := newPTY(t)
-		if _, err := person.WriteString(c.typed); err != nil {
+		if _, err := person.WriteString(c.typed + "\x04"); err != nil { // whoever asks for more gets the end
 			t.Fatal(err)
 		}
 		r := gateline(t, env, terminal, append([]string{"ops"}, words(c.args)...)...)
 		r.want(t, c.code, c.out, c.err)
-		if strings.Contains(r.out+r.err, cardNumber) {
-			t.Error("the credential is printed")
+		if strings.Contains(r.out+r.err, cardNumber) || strings.Contains(r.out+r.err, "E1234567") {
+			t.Error("the credential or a document's number is printed")
+		}
+		if t.Failed() {
+			t.Fatal("at:", c.args)
 		}
 	}
 }

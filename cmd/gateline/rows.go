@@ -19,8 +19,10 @@ import (
 // maxRowBytes bounds a line of a CSV file.
 const maxRowBytes = 4096
 
-// columns are the columns that a CSV file may have.
-var columns = [...]string{"credential", "person", "class", "anchor", "hold_through", "minute"}
+// importColumns returns the columns that the file of an import may have.
+func importColumns() []string {
+	return []string{"credential", "person", "class", "anchor", "hold_through", "minute"}
+}
 
 // rowError rejects one row. Its text never repeats what stands in the row.
 type rowError struct {
@@ -38,13 +40,14 @@ type rowReader struct {
 	order []string
 }
 
-// newRowReader reads the header. The error never repeats the line: it may be
-// that of a file without a header.
-func newRowReader(in io.Reader) (*rowReader, error) {
+// newRowReader reads the header, which names some of the columns, the required ones
+// among them. The error never repeats the line: it may be that of a file without a
+// header.
+func newRowReader(in io.Reader, columns []string, required ...string) (*rowReader, error) {
 	r := &rowReader{in: bufio.NewReaderSize(in, maxRowBytes)}
 	header, err := r.fields()
 	if errors.Is(err, io.EOF) {
-		return nil, errors.New("there is nothing in it: the first line names the columns " + strings.Join(columns[:], ","))
+		return nil, errors.New("there is nothing in it: the first line names the columns " + strings.Join(columns, ","))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("line 1, the header: %w", err)
@@ -55,15 +58,17 @@ func newRowReader(in io.Reader) (*rowReader, error) {
 		}
 		name = strings.ToLower(strings.TrimSpace(name))
 		switch {
-		case !slices.Contains(columns[:], name):
-			return nil, fmt.Errorf("line 1 is no header: column %d is none of %s; name the columns in the first line, separated by commas", i+1, strings.Join(columns[:], ", "))
+		case !slices.Contains(columns, name):
+			return nil, fmt.Errorf("line 1 is no header: column %d is none of %s; name the columns in the first line, separated by commas", i+1, strings.Join(columns, ", "))
 		case slices.Contains(r.order, name):
 			return nil, fmt.Errorf("line 1: column %s is there twice; drop one", name)
 		}
 		r.order = append(r.order, name)
 	}
-	if !slices.Contains(r.order, "person") {
-		return nil, errors.New("line 1: there is no column person; add it")
+	for _, name := range required {
+		if !slices.Contains(r.order, name) {
+			return nil, fmt.Errorf("line 1: there is no column %s; add it", name)
+		}
 	}
 	return r, nil
 }
@@ -71,16 +76,12 @@ func newRowReader(in io.Reader) (*rowReader, error) {
 // next returns the next row; io.EOF at the end, a *rowError for a row that is
 // rejected, after which next may be called again.
 func (r *rowReader) next() (numbered, error) {
-	fields, err := r.fields()
+	fields, err := r.cells()
 	if err != nil {
 		return numbered{}, err
 	}
-	if len(fields) != len(r.order) {
-		return numbered{}, r.fault("%d fields, the header has %d", len(fields), len(r.order))
-	}
 	row := central.Row{}
 	for i, text := range fields {
-		text = strings.TrimSpace(text)
 		switch r.order[i] {
 		case "credential":
 			row.Credential = text
@@ -109,6 +110,22 @@ func (r *rowReader) next() (numbered, error) {
 
 func (r *rowReader) fault(format string, args ...any) error {
 	return &rowError{r.line, fmt.Sprintf(format, args...)}
+}
+
+// cells returns the next line's fields, as many as there are columns, without the
+// blanks around them.
+func (r *rowReader) cells() ([]string, error) {
+	fields, err := r.fields()
+	if err != nil {
+		return nil, err
+	}
+	if len(fields) != len(r.order) {
+		return nil, r.fault("%d fields, the header has %d", len(fields), len(r.order))
+	}
+	for i := range fields {
+		fields[i] = strings.TrimSpace(fields[i])
+	}
+	return fields, nil
 }
 
 // fields returns the fields of the next line that is not blank.
@@ -161,15 +178,10 @@ func checkRow(r *central.Row) error {
 		return errors.New("a row has a credential, a class or both; this one has neither")
 	}
 	if r.Credential != "" {
-		c, err := gateway.ParseCredential(r.Credential)
-		if err != nil {
-			return fmt.Errorf("credential: %w", err)
+		var err error
+		if _, r.Credential, err = canonical(r.Credential); err != nil {
+			return err
 		}
-		text, err := c.AppendText(nil)
-		if err != nil {
-			return fmt.Errorf("credential: %w", err)
-		}
-		r.Credential = string(text)
 	}
 	if !validPerson(r.Person) {
 		return errors.New("person: not an id of 1 to 64 of A-Z, a-z, 0-9, '_', '.', '-'")
@@ -189,6 +201,19 @@ func checkRow(r *central.Row) error {
 		return errors.New("minute: not 0 … 1439 of an anchor day")
 	}
 	return nil
+}
+
+// canonical reads a credential and returns it in the one form that it is sent in.
+func canonical(text string) (gateway.Credential, string, error) {
+	c, err := gateway.ParseCredential(text)
+	if err != nil {
+		return c, "", fmt.Errorf("credential: %w", err)
+	}
+	form, err := c.AppendText(nil)
+	if err != nil {
+		return c, "", fmt.Errorf("credential: %w", err)
+	}
+	return c, string(form), nil
 }
 
 func validPerson(id string) bool {
