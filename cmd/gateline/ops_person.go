@@ -47,7 +47,7 @@ func bindingsText(bindings []central.ShownBinding, helped []central.CardKind) st
 	if len(bindings) == 0 {
 		b.WriteString("nothing is bound\n")
 	} else {
-		fmt.Fprintf(&b, "%-26s %-8s %-10s %-16s\n", "KIND", "MEDIUM", "SOURCE", "SINCE")
+		fmt.Fprintf(&b, "%-26s %-8s %-10s %s\n", "KIND", "MEDIUM", "SOURCE", "SINCE")
 	}
 	for _, s := range bindings {
 		since := "waits for a slot"

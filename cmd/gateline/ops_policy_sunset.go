@@ -25,7 +25,7 @@ func newPolicySunset(o *ops) *cobra.Command {
 			"and answer everybody with what --after says, by default what the document says; none\n" +
 			"takes the sunset away. An instant without a zone is in Asia/Shanghai; one that has\n" +
 			"passed ends it at once. Documents that are pre-staged have a sunset of their own.\n\n" +
-			"Asks to be confirmed: type the day of the sunset, or none.",
+			"Asks to be confirmed: type the day of the sunset, or none. A script says --yes.",
 		Example: "  gateline ops policy sunset '2036-12-31 00:00'",
 		Args:    cobra.ExactArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
