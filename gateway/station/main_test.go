@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 	if setup := os.Getenv(partConfig); setup != "" {
 		os.Exit(runPart(setup))
 	}
+	if setup := os.Getenv(centreConfig); setup != "" {
+		os.Exit(runCentreAlone(setup))
+	}
 	goleak.VerifyTestMain(m)
 }
 

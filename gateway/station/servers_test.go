@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"gateline/central"
 	"gateline/central/fleet"
+	"gateline/central/rules"
 	"gateline/gateway"
 	"gateline/internal/clustertest"
 	"gateline/internal/linkkey"
@@ -26,7 +28,11 @@ type ownServers struct {
 	*clustertest.Cluster
 	servers *central.Servers
 	ops     []nats.Option
-	links   map[string]string // link files by station
+	// channels are those of the registry's channels that are let in.
+	channels map[rules.Channel][]nats.Option
+	links    map[string]string // link files by station
+	// centreLink is the centre's link file.
+	centreLink string
 	// oneMachine lets the same stations in at a centre with a server of its own.
 	oneMachine *replication.HubLink
 }
@@ -37,9 +43,13 @@ func startServers(t *testing.T, stations ...string) *ownServers {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir := t.TempDir()
 	client := func(name string) ([]nats.Option, replication.ClientKey) {
 		file, public, err := authority.Client(name)
 		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), file, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		link, err := linkkey.Parse(file)
@@ -54,7 +64,12 @@ func startServers(t *testing.T, stations ...string) *ownServers {
 	}
 	auth, centre := client(linkkey.CentreClient)
 	ops, opsKey := client("ops")
-	s := &ownServers{ops: ops, links: map[string]string{}}
+	s := &ownServers{ops: ops, channels: map[rules.Channel][]nats.Option{}, links: map[string]string{}, centreLink: filepath.Join(dir, linkkey.CentreClient)}
+	clients := []replication.ClientKey{opsKey}
+	for _, name := range []rules.Channel{rules.ChannelApp, rules.ChannelMini, rules.ChannelMetro, rules.ChannelHotline, rules.ChannelHealthSource} {
+		opts, key := client(string(name))
+		s.channels[name], clients = opts, append(clients, key)
+	}
 	var keys []replication.StationKey
 	for _, name := range stations {
 		file, public, err := authority.Station(name)
@@ -67,7 +82,7 @@ func startServers(t *testing.T, stations ...string) *ownServers {
 		}
 		keys = append(keys, replication.StationKey{Station: name, Key: public})
 	}
-	accounts, err := replication.AccountsConf(keys, centre, []replication.ClientKey{opsKey})
+	accounts, err := replication.AccountsConf(keys, centre, clients)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,12 +103,24 @@ func startServers(t *testing.T, stations ...string) *ownServers {
 // client is one of those who give commands and look at the fleet.
 func (s *ownServers) client(t *testing.T) *central.Client {
 	t.Helper()
-	conn, err := nats.Connect(strings.Join(s.URLs(), ","), append(s.ops, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))...)
+	return central.NewClient(s.dial(t, s.ops))
+}
+
+// channel is one of those who ask the registry, over a connection of its own.
+func (s *ownServers) channel(t *testing.T, name rules.Channel) *central.Channel {
+	t.Helper()
+	return central.NewChannel(s.dial(t, s.channels[name]), name)
+}
+
+// dial connects to any of the servers, and to another one when that goes.
+func (s *ownServers) dial(t *testing.T, auth []nats.Option) *nats.Conn {
+	t.Helper()
+	conn, err := nats.Connect(strings.Join(s.URLs(), ","), append(slices.Clone(auth), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	return central.NewClient(conn)
+	return conn
 }
 
 // knows waits until the centre shows the station well, with a report of an entry

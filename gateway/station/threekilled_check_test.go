@@ -1,6 +1,7 @@
 package station
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"testing"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -40,17 +42,17 @@ func (tr *trial) look() {
 	if err != nil {
 		tr.t.Fatal(err)
 	}
-	tr.looks = append(tr.looks, tr.lookAt(dir))
+	tr.looks = append(tr.looks, lookAt(tr.t, dir))
 	if err := os.RemoveAll(dir); err != nil {
 		tr.t.Fatal(err)
 	}
 }
 
-func (tr *trial) lookAt(dir string) look {
-	tr.t.Helper()
+func lookAt(t *testing.T, dir string) look {
+	t.Helper()
 	s, err := cache.Open(dir, cache.Options{})
 	if err != nil {
-		tr.t.Fatalf("the store after a kill: %v", err)
+		t.Fatalf("the store after a kill: %v", err)
 	}
 	l := look{position: s.Position(), records: records{}}
 	err = s.Each(func(token gateway.Token, record gateway.Record) error {
@@ -58,7 +60,7 @@ func (tr *trial) lookAt(dir string) look {
 		return nil
 	})
 	if err := errors.Join(err, s.Close()); err != nil {
-		tr.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return l
 }
@@ -99,8 +101,8 @@ func (tr *trial) check() string {
 	for _, fault := range tr.faults {
 		tr.t.Error(fault)
 	}
-	end := tr.lookAt(tr.setup.Box.CacheDir)
-	f.checkChain(tr)
+	end := lookAt(tr.t, tr.setup.Box.CacheDir)
+	f.checkChain(tr.t)
 	held := f.checkCommands(tr, append(tr.looks, end))
 	if registry := tr.registry(); len(held) == 0 || !maps.Equal(registry, held) || !maps.Equal(end.records, registry) {
 		tr.t.Errorf("at the end the centre has %d records, the box %d, and the commands make %d; they are not the same", len(registry), len(end.records), len(held))
@@ -127,15 +129,15 @@ func (tr *trial) readFeed() *feed {
 		tr.t.Fatal(err)
 	}
 	defer conn.Close()
-	f, err := readStreams(tr, conn)
+	f, err := readStreams(tr.t.Context(), conn)
 	if err != nil {
 		tr.t.Fatal(err)
 	}
 	return f
 }
 
-func readStreams(tr *trial, conn *nats.Conn) (*feed, error) {
-	ctx, f := tr.t.Context(), &feed{}
+func readStreams(ctx context.Context, conn *nats.Conn) (*feed, error) {
+	f := &feed{}
 	js, err := jetstream.New(conn)
 	if err != nil {
 		return nil, err
@@ -170,12 +172,13 @@ func readStreams(tr *trial, conn *nats.Conn) (*feed, error) {
 }
 
 // checkChain: each entry in its place, signed, and following the one before.
-func (f *feed) checkChain(tr *trial) {
+func (f *feed) checkChain(t *testing.T) {
+	t.Helper()
 	var before gateway.Hash
 	for i := range f.entries {
 		e := &f.entries[i]
 		if e.Number != uint64(i+1) || e.Before != before || e.Epoch != f.entries[0].Epoch || !e.Verify(testFeedSecret.Public()) {
-			tr.t.Errorf("entry %d at place %d does not follow the one before", e.Number, i+1)
+			t.Errorf("entry %d at place %d does not follow the one before", e.Number, i+1)
 		}
 		before = e.Hash
 	}
