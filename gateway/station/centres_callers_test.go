@@ -56,7 +56,8 @@ type answeredCall struct {
 
 // callers are those who ask the registry. Each waits for the answer to one request
 // before the next, asks again under the same id until there is one, and has persons
-// and cards of its own; some requests are asked twice at once, over two connections.
+// and cards of its own. Some requests are asked twice at once, over two connections,
+// and some once more when later ones have been answered.
 type callers struct {
 	t    *testing.T
 	seed uint64
@@ -68,6 +69,7 @@ type callers struct {
 	answered []answeredCall
 	repeated int // questions above the first of a call
 	twice    int // calls that were asked twice at once
+	late     int // calls that were asked again after later ones
 	faults   []string
 	ending   ending
 }
@@ -97,10 +99,10 @@ func newCallers(t *testing.T, servers *ownServers, seed uint64) *callers {
 func (c *callers) start(ctx context.Context, upgrades, reports int) {
 	for i := range upgradeCallers {
 		c.running.Go(func() {
-			r := rand.New(rand.NewPCG(c.seed, uint64(i)))
+			one := &caller{callers: c, r: rand.New(rand.NewPCG(c.seed, uint64(i)))}
 			for n := i; n < upgrades; n += upgradeCallers {
-				for _, one := range upgradeCalls(n) {
-					if !c.do(ctx, r, one) {
+				for _, call := range upgradeCalls(n) {
+					if !one.do(ctx, call) {
 						return
 					}
 				}
@@ -109,10 +111,10 @@ func (c *callers) start(ctx context.Context, upgrades, reports int) {
 	}
 	for i := range healthCallers {
 		c.running.Go(func() {
-			r := rand.New(rand.NewPCG(c.seed, uint64(upgradeCallers+i)))
+			one := &caller{callers: c, r: rand.New(rand.NewPCG(c.seed, uint64(upgradeCallers+i)))}
 			own := upgrades / healthCallers
 			for n := range reports / healthCallers / batchReports {
-				if !c.do(ctx, r, healthCall(i, own, n)) {
+				if !one.do(ctx, healthCall(i, own, n)) {
 					return
 				}
 			}
@@ -120,9 +122,16 @@ func (c *callers) start(ctx context.Context, upgrades, reports int) {
 	}
 }
 
+// caller is one of them.
+type caller struct {
+	*callers
+	r    *rand.Rand
+	past []*call
+}
+
 // do puts a question until it is answered. It reports whether it was, as it had to be.
-func (c *callers) do(ctx context.Context, r *rand.Rand, one *call) bool {
-	first, together := r.IntN(2), r.IntN(8) == 0
+func (c *caller) do(ctx context.Context, one *call) bool {
+	first, together, late := c.r.IntN(2), c.r.IntN(8) == 0, c.r.IntN(8) == 0
 	var second sync.WaitGroup
 	var other bool
 	if together {
@@ -134,7 +143,6 @@ func (c *callers) do(ctx context.Context, r *rand.Rand, one *call) bool {
 		return false
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if together {
 		c.twice++
 	}
@@ -142,6 +150,18 @@ func (c *callers) do(ctx context.Context, r *rand.Rand, one *call) bool {
 	if one.apply != nil {
 		one.apply(&c.ending)
 	}
+	c.mu.Unlock()
+	c.past = append(c.past, one)
+	if !late {
+		return true
+	}
+	again := c.past[c.r.IntN(len(c.past))]
+	if _, ok := c.ask(ctx, c.ways[again.channel][first], again); !ok {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.late++
 	return true
 }
 

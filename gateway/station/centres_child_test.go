@@ -21,37 +21,43 @@ import (
 	"gateline/internal/linkkey"
 )
 
-// centreConfig names the environment variable with which a test starts its own
-// program again as a centre on the operator's servers; it holds the path of a
-// centreSetup in JSON.
-const centreConfig = "GATELINE_STATION_CENTRE"
+// nodeConfig names the environment variable with which TestTwoCentresOnThreeServers
+// starts its own program again as a server or a centre; it holds the path of a
+// nodeSetup in JSON.
+const nodeConfig = "GATELINE_STATION_NODE"
 
-// centreSetup is what such a centre is told.
-type centreSetup struct {
+// nodeSetup is what such a process is told.
+type nodeSetup struct {
+	// ServerFile is the configuration of a server; empty = it is a centre.
+	ServerFile string
+	// URLs are where a centre finds its servers, LinkFile by what it is let in.
 	URLs     []string
 	LinkFile string
 }
 
-// runCentreAlone is the process: a centre that nobody but the services' callers asks.
-// It says "up" each time its state is complete. A centre that fails is opened again,
-// as its unit does; one that another one has taken over from says so and ends. It
-// returns its exit status.
-func runCentreAlone(path string) int {
+// runNode is the process. A server says "up" once it takes connections, a centre each
+// time its state is complete; nobody but the services' callers asks it. A centre that
+// fails is opened again, as its unit does; one that another one has taken over from
+// says so and ends. It returns its exit status.
+func runNode(path string) int {
 	go func() { // ends with the test that started it
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(4)
 	}()
 	text, err := os.ReadFile(path)
-	var s centreSetup
+	var s nodeSetup
 	if err == nil {
 		err = json.Unmarshal(text, &s)
+	}
+	if err == nil && s.ServerFile != "" {
+		err = (&partSetup{ServerFile: s.ServerFile}).runServer()
 	}
 	if err != nil {
 		fmt.Println("fault", err)
 		return 3
 	}
 	for {
-		err := s.runOnce()
+		err := s.runCentre()
 		switch {
 		case errors.Is(err, central.ErrTakenOver):
 			fmt.Println("taken over")
@@ -63,7 +69,7 @@ func runCentreAlone(path string) int {
 	}
 }
 
-func (s *centreSetup) runOnce() error {
+func (s *nodeSetup) runCentre() error {
 	link, err := linkkey.Read(s.LinkFile)
 	if err != nil {
 		return err
@@ -92,8 +98,8 @@ func (s *centreSetup) runOnce() error {
 	return err
 }
 
-// centreProcess is a centre in a process of its own.
-type centreProcess struct {
+// node is a server or a centre in a process of its own.
+type node struct {
 	t     *testing.T
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
@@ -106,10 +112,10 @@ type centreProcess struct {
 	waited bool
 }
 
-// startCentreProcess starts a centre on the servers. The test's end kills it.
-func startCentreProcess(t *testing.T, setup centreSetup) *centreProcess {
+// startNode starts one. The test's end kills it.
+func startNode(t *testing.T, setup nodeSetup) *node {
 	t.Helper()
-	config := filepath.Join(t.TempDir(), "centre.json")
+	config := filepath.Join(t.TempDir(), "node.json")
 	text, err := json.Marshal(setup)
 	if err == nil {
 		err = os.WriteFile(config, text, 0o600)
@@ -118,8 +124,8 @@ func startCentreProcess(t *testing.T, setup centreSetup) *centreProcess {
 	if err != nil || selfErr != nil {
 		t.Fatal(err, selfErr)
 	}
-	p := &centreProcess{t: t, cmd: exec.Command(self), read: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), centreConfig+"="+config)
+	p := &node{t: t, cmd: exec.Command(self), read: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), nodeConfig+"="+config)
 	p.cmd.Stderr = os.Stderr
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -145,7 +151,7 @@ func startCentreProcess(t *testing.T, setup centreSetup) *centreProcess {
 	return p
 }
 
-func (p *centreProcess) take(line string) {
+func (p *node) take(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch word, rest, _ := strings.Cut(line, " "); {
@@ -156,19 +162,19 @@ func (p *centreProcess) take(line string) {
 	case word == "failed":
 		p.failed = append(p.failed, rest)
 	default:
-		p.t.Errorf("the centre says %q", line)
+		p.t.Errorf("a node says %q", line)
 	}
 }
 
 // up reports whether it has been complete.
-func (p *centreProcess) up() bool {
+func (p *node) up() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.ups > 0
 }
 
 // shutOut reports whether it has ended by itself because another centre took over.
-func (p *centreProcess) shutOut() bool {
+func (p *node) shutOut() bool {
 	select {
 	case <-p.read:
 	default:
@@ -179,7 +185,7 @@ func (p *centreProcess) shutOut() bool {
 	return p.taken
 }
 
-func (p *centreProcess) signal(s syscall.Signal) {
+func (p *node) signal(s syscall.Signal) {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil {
 		p.t.Fatal(err)
@@ -188,7 +194,7 @@ func (p *centreProcess) signal(s syscall.Signal) {
 
 // kill ends it with SIGKILL, where it has not ended by itself, and takes what it
 // still said.
-func (p *centreProcess) kill() {
+func (p *node) kill() {
 	p.t.Helper()
 	if p.waited {
 		return
@@ -199,6 +205,6 @@ func (p *centreProcess) kill() {
 	err := p.cmd.Wait()
 	_ = p.stdin.Close()
 	if killed := err != nil && err.Error() == "signal: killed"; !killed && !(err == nil && p.shutOut()) {
-		p.t.Errorf("a centre ended by itself: %v", err)
+		p.t.Errorf("a node ended by itself: %v", err)
 	}
 }

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"gateline/central"
 )
 
@@ -32,11 +30,7 @@ type settledCall struct {
 func (s *standby) readLedger() *ledgerText {
 	t := s.t
 	t.Helper()
-	js, err := jetstream.New(s.servers.dial(t, s.servers.servers.Auth))
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := js.Stream(t.Context(), central.StreamLedger)
+	stream, err := s.js.Stream(t.Context(), central.StreamLedger)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,8 +32,8 @@ func TestMain(m *testing.M) {
 	if setup := os.Getenv(partConfig); setup != "" {
 		os.Exit(runPart(setup))
 	}
-	if setup := os.Getenv(centreConfig); setup != "" {
-		os.Exit(runCentreAlone(setup))
+	if setup := os.Getenv(nodeConfig); setup != "" {
+		os.Exit(runNode(setup))
 	}
 	goleak.VerifyTestMain(m)
 }

@@ -37,7 +37,14 @@ type ownServers struct {
 	oneMachine *replication.HubLink
 }
 
+// startServers starts them within the test's process.
 func startServers(t *testing.T, stations ...string) *ownServers {
+	t.Helper()
+	return makeServers(t, clustertest.Start, stations...)
+}
+
+// makeServers makes them by clustertest's Start or Prepare.
+func makeServers(t *testing.T, by func(*testing.T, string, *linkkey.Authority, []byte) *clustertest.Cluster, stations ...string) *ownServers {
 	t.Helper()
 	authority, err := linkkey.NewAuthority()
 	if err != nil {
@@ -95,7 +102,7 @@ func startServers(t *testing.T, stations ...string) *ownServers {
 		t.Fatal(err)
 	}
 	s.oneMachine = &replication.HubLink{TLS: link.Server(), Stations: keys}
-	s.Cluster = clustertest.Start(t, "../../docs/examples/cluster", authority, accounts)
+	s.Cluster = by(t, "../../docs/examples/cluster", authority, accounts)
 	s.servers = &central.Servers{URLs: s.URLs(), Auth: auth, Replicas: len(s.Servers)}
 	return s
 }

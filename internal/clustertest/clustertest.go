@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,30 @@ type Cluster struct {
 // agreed on a leader. The test's end stops them.
 func Start(t *testing.T, examples string, authority *linkkey.Authority, accounts []byte) *Cluster {
 	t.Helper()
+	c := Prepare(t, examples, authority, accounts)
+	t.Cleanup(func() {
+		for i := range c.Servers {
+			c.Stop(i)
+		}
+	})
+	for i := range c.Servers {
+		c.Restart(i)
+	}
+	c.until("a leader that knows all three", func() bool {
+		for _, s := range c.Servers {
+			if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(names) {
+				return true
+			}
+		}
+		return false
+	})
+	return c
+}
+
+// Prepare makes what Start starts, and starts nothing: for servers in processes of
+// their own.
+func Prepare(t *testing.T, examples string, authority *linkkey.Authority, accounts []byte) *Cluster {
+	t.Helper()
 	c := &Cluster{t: t}
 	var routes [len(names)]string
 	addresses := freeAddresses(t, 3*len(names))
@@ -61,24 +86,14 @@ func Start(t *testing.T, examples string, authority *linkkey.Authority, accounts
 		write(t, dir, "accounts.conf", accounts)
 		c.configs[i] = write(t, dir, name+".conf", read(t, filepath.Join(examples, name+".conf")))
 	}
-	t.Cleanup(func() {
-		for i := range c.Servers {
-			c.Stop(i)
-		}
-	})
-	for i := range c.Servers {
-		c.Restart(i)
-	}
-	c.until("a leader that knows all three", func() bool {
-		for _, s := range c.Servers {
-			if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(names) {
-				return true
-			}
-		}
-		return false
-	})
 	return c
 }
+
+// Config returns the path of a server's configuration.
+func (c *Cluster) Config(i int) string { return c.configs[i] }
+
+// Place returns which server has a name, -1 for none.
+func (c *Cluster) Place(name string) int { return slices.Index(names[:], name) }
 
 // Restart starts a server that is stopped and returns when it takes connections.
 func (c *Cluster) Restart(i int) {
