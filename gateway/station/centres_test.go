@@ -32,7 +32,8 @@ type standby struct {
 	box     *box
 	log     *logtest.Buffer
 	callers *callers
-	// told is what happened, in words.
+	slowest time.Duration // of all waits until calls were answered again
+	// told is what happened, with the time until all went on and was whole again.
 	told []string
 }
 
@@ -110,7 +111,9 @@ func (s *standby) reached(n int) {
 func (s *standby) flows() {
 	s.t.Helper()
 	n, _ := s.callers.count()
+	begin := time.Now()
 	s.reached(n + upgradeCallers)
+	s.slowest = max(s.slowest, time.Since(begin))
 }
 
 // killed: the centre is killed; another one is started.
@@ -229,8 +232,8 @@ func TestTwoCentresOnThreeServers(t *testing.T) {
 			t.Logf("a centre failed and opened anew: %s", cause)
 		}
 	}
-	t.Logf("%v: %q; %d centres, which opened anew %d times; %d calls answered, %d questions repeated, %d calls put twice at once, %d again later; %s",
-		took.Round(time.Second), s.told, len(s.all), failed, len(s.callers.answered), s.callers.repeated, s.callers.twice, s.callers.late, f)
+	t.Logf("%v: %q; calls were answered again within %v; %d centres, which opened anew %d times; %d calls answered, %d questions repeated, %d calls put twice at once, %d again later; %s",
+		took.Round(time.Second), s.told, s.slowest.Round(10*time.Millisecond), len(s.all), failed, len(s.callers.answered), s.callers.repeated, s.callers.twice, s.callers.late, f)
 }
 
 // disturb lets them ask and does to servers and centres what there is, each so many
@@ -259,8 +262,9 @@ func (s *standby) disturb(upgrades, reports, rounds int) {
 	for round := range rounds {
 		for i, k := range r.Perm(len(kinds)) {
 			s.reached((round*len(kinds) + i + 1) * all / (rounds*len(kinds) + 2))
+			begin := time.Now()
 			kinds[k].do()
-			s.told = append(s.told, kinds[k].name)
+			s.told = append(s.told, fmt.Sprintf("%s %.1f s", kinds[k].name, time.Since(begin).Seconds()))
 		}
 	}
 	s.reached(all)
