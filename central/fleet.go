@@ -69,7 +69,7 @@ func openFleetWatch(ctx context.Context, js jetstream.JetStream, cfg Config, ent
 	if err != nil {
 		return nil, err
 	}
-	feed, err := js.Stream(ctx, replication.StreamFeed)
+	feed, err := lookFor(ctx, js, replication.StreamFeed)
 	if err != nil {
 		return nil, fmt.Errorf("open the stream %s: %w", replication.StreamFeed, err)
 	}

@@ -93,7 +93,7 @@ func openLedger(ctx context.Context, js jetstream.JetStream, replicas int, copie
 // replay hands every message above last to fn, in order and without a hole,
 // and stops at the message that was the last when it began.
 func (l *ledger) replay(ctx context.Context, fn func(sequence uint64, data []byte) error) error {
-	info, err := l.stream.Info(ctx)
+	info, err := replication.Ask(ctx, func(ctx context.Context) (*jetstream.StreamInfo, error) { return l.stream.Info(ctx) })
 	if err != nil {
 		return fmt.Errorf("read the state of the stream %s: %w", StreamLedger, err)
 	}
@@ -112,8 +112,9 @@ func (l *ledger) read(ctx context.Context, after, end uint64, fn func(sequence u
 	if after >= end {
 		return nil
 	}
-	consumer, err := l.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
+	// One that was made and is not told of goes by itself.
+	consumer, err := replication.Ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+		return l.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1})
 	})
 	if err != nil {
 		return fmt.Errorf("read the stream %s from message %d: %w", StreamLedger, after+1, err)

@@ -42,13 +42,6 @@ var ErrServers = errors.New("the centre's servers cannot serve now")
 // the connection, so that the centre goes on at another one within commitTimeout.
 const serverPing = 3 * time.Second
 
-const (
-	// lookTimeout bounds one question for a stream, lookAttempts how often it is
-	// asked.
-	lookTimeout  = 3 * time.Second
-	lookAttempts = 8
-)
-
 // errNoPeers is what servers that have just been started say of a stream for which
 // too few of them know each other yet.
 const errNoPeers jetstream.ErrorCode = 10005
@@ -151,17 +144,9 @@ func (cfg *Config) serversError(err error) error {
 	return fmt.Errorf("%w: %w", ErrServers, err)
 }
 
-// lookFor looks for a stream. The question goes to the stream's leader, and a server
-// that has just come back may lose it: it is then asked again.
+// lookFor looks for a stream.
 func lookFor(ctx context.Context, js jetstream.JetStream, name string) (jetstream.Stream, error) {
-	for attempt := 1; ; attempt++ {
-		once, cancel := context.WithTimeout(ctx, lookTimeout)
-		stream, err := js.Stream(once, name)
-		cancel()
-		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil || attempt == lookAttempts {
-			return stream, err
-		}
-	}
+	return replication.Ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, name) })
 }
 
 func (s *Servers) check() (faults []error) {

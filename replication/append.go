@@ -135,7 +135,9 @@ func (s leaderStream) GetLastMsgForSubject(ctx context.Context, subject string) 
 
 func (s leaderStream) read(ctx context.Context, question []byte) (*jetstream.RawStreamMsg, error) {
 	name := s.CachedInfo().Config.Name
-	response, err := s.js.Conn().RequestWithContext(ctx, jetstream.DefaultAPIPrefix+"STREAM.MSG.GET."+name, question)
+	response, err := Ask(ctx, func(ctx context.Context) (*nats.Msg, error) {
+		return s.js.Conn().RequestWithContext(ctx, jetstream.DefaultAPIPrefix+"STREAM.MSG.GET."+name, question)
+	})
 	if err != nil {
 		return nil, err
 	}

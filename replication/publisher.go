@@ -124,7 +124,7 @@ func openOnce(ctx context.Context, js jetstream.JetStream, cfg PublisherConfig) 
 	}
 	stream = leaderStream{stream, js}
 	// Asked anew: what CachedInfo holds may be older than the last entry.
-	info, err := stream.Info(ctx)
+	info, err := stateOf(ctx, stream)
 	if err != nil {
 		return nil, fmt.Errorf("read the state of stream %s: %w; check that the centre's server runs", StreamFeed, err)
 	}
@@ -206,7 +206,7 @@ func (p *Publisher) signerOf(fits func(*signer) bool) *signer {
 }
 
 func openStream(ctx context.Context, js jetstream.JetStream, replicas int) (jetstream.Stream, error) {
-	stream, err := js.Stream(ctx, StreamFeed)
+	stream, err := lookFor(ctx, js, StreamFeed)
 	if !errors.Is(err, jetstream.ErrStreamNotFound) {
 		if err != nil {
 			err = fmt.Errorf("look for stream %s: %w; check that the centre's server runs with JetStream", StreamFeed, err)
@@ -220,7 +220,7 @@ func openStream(ctx context.Context, js jetstream.JetStream, replicas int) (jets
 	stream, err = js.CreateStream(ctx, feedConfig(binary.LittleEndian.Uint64(random[:]), replicas))
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		// Another publisher was faster; its epoch counts.
-		stream, err = js.Stream(ctx, StreamFeed)
+		stream, err = lookFor(ctx, js, StreamFeed)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create stream %s: %w; check the disk of the centre's server", StreamFeed, err)

@@ -92,7 +92,7 @@ func shardsConfig(epoch uint64, replicas int) jetstream.StreamConfig {
 func (p *Publisher) openShards(ctx context.Context, replicas int, feed *jetstream.StreamState) error {
 	p.shards.written = map[gateway.ShardID]struct{}{}
 	want := shardsConfig(p.last.Epoch, replicas)
-	stream, err := p.js.Stream(ctx, StreamShards)
+	stream, err := lookFor(ctx, p.js, StreamShards)
 	if err == nil && stream.CachedInfo().Config.Metadata[metadataEpoch] != want.Metadata[metadataEpoch] {
 		p.log.Info("the shards belong to a feed of another epoch and are made anew", "stream", StreamShards)
 		if err = p.js.DeleteStream(ctx, StreamShards); err == nil {
@@ -105,7 +105,7 @@ func (p *Publisher) openShards(ctx context.Context, replicas int, feed *jetstrea
 	if err != nil {
 		return fmt.Errorf("open stream %s: %w; check the disk of the centre's server", StreamShards, err)
 	}
-	info, err := stream.Info(ctx)
+	info, err := stateOf(ctx, stream)
 	if err != nil {
 		return fmt.Errorf("read the state of stream %s: %w; check the centre's server", StreamShards, err)
 	}

@@ -93,7 +93,7 @@ func OpenStatus(ctx context.Context, js jetstream.JetStream, replicas int) (*Sta
 	if replicas > 1 {
 		storage, persist = jetstream.MemoryStorage, jetstream.DefaultPersistMode
 	}
-	stream, err := js.Stream(ctx, StreamStatus)
+	stream, err := lookFor(ctx, js, StreamStatus)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		stream, err = js.CreateStream(ctx, jetstream.StreamConfig{
 			Name:              StreamStatus,
