@@ -62,7 +62,9 @@ func runNode(path string) int {
 		case errors.Is(err, central.ErrTakenOver):
 			fmt.Println("taken over")
 			return 0
-		case !errors.Is(err, central.ErrServers): // else it waits for them
+		case errors.Is(err, central.ErrServers):
+			fmt.Printf("waits %q\n", fmt.Sprint(err))
+		default:
 			fmt.Printf("failed %q\n", fmt.Sprint(err))
 		}
 		<-time.After(50 * time.Millisecond)
@@ -154,13 +156,13 @@ func startNode(t *testing.T, setup nodeSetup) *node {
 func (p *node) take(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch word, rest, _ := strings.Cut(line, " "); {
+	switch word, _, _ := strings.Cut(line, " "); {
 	case line == "up":
 		p.ups++
 	case line == "taken over":
 		p.taken = true
-	case word == "failed":
-		p.failed = append(p.failed, rest)
+	case word == "failed", word == "waits":
+		p.failed = append(p.failed, line)
 	default:
 		p.t.Errorf("a node says %q", line)
 	}

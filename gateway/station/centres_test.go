@@ -229,7 +229,7 @@ func TestTwoCentresOnThreeServers(t *testing.T) {
 	for _, c := range s.all {
 		failed += len(c.failed)
 		for _, cause := range c.failed {
-			t.Logf("a centre failed and opened anew: %s", cause)
+			t.Logf("a centre opened anew: %s", cause)
 		}
 	}
 	t.Logf("%v: %q; calls were answered again within %v; %d centres, which opened anew %d times; %d calls answered, %d questions repeated, %d calls put twice at once, %d again later; %s",
