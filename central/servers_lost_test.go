@@ -122,7 +122,7 @@ func TestQuestionLostWhileOpening(t *testing.T) {
 		t.Run(subject, func(t *testing.T) {
 			t.Parallel()
 			srv := oneServer(t)
-			cfg := testConfig("", &logtest.Buffer{})
+			cfg := testConfig(t.TempDir(), &logtest.Buffer{})
 			cfg.Servers = &Servers{URLs: []string{srv.ClientURL()}, Replicas: 1}
 			before := start(t, cfg)
 			if _, err := before.Bind(t.Context(), card(1), "ann"); err != nil {

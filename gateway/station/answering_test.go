@@ -68,7 +68,7 @@ func startAnswering(t *testing.T, servers *ownServers) *answering {
 	centre, ops := startCentre(t, func(cfg *central.Config) {
 		cfg.Heartbeat = 0 // the default
 		if servers != nil {
-			cfg.Dir, cfg.LeafListen, cfg.Servers = "", "", servers.servers
+			cfg.LeafListen, cfg.Servers = "", servers.servers
 		}
 	})
 	cfg := testConfig(t, "nats-leaf://"+centre.LeafAddr(), newWire(t))

@@ -33,6 +33,9 @@ type nodeSetup struct {
 	// URLs are where a centre finds its servers, LinkFile by what it is let in.
 	URLs     []string
 	LinkFile string
+	// Dir is where each process that is a centre has a folder of its own, as on a
+	// machine of its own, for its copy of the ledger.
+	Dir string
 }
 
 // runNode is the process. A server says "up" once it takes connections, a centre each
@@ -56,8 +59,13 @@ func runNode(path string) int {
 		fmt.Println("fault", err)
 		return 3
 	}
+	dir, err := os.MkdirTemp(s.Dir, "centre-")
+	if err != nil {
+		fmt.Println("fault", err)
+		return 3
+	}
 	for {
-		err := s.runCentre()
+		err := s.runCentre(dir)
 		switch {
 		case errors.Is(err, central.ErrTakenOver):
 			fmt.Println("taken over")
@@ -71,7 +79,7 @@ func runNode(path string) int {
 	}
 }
 
-func (s *nodeSetup) runCentre() error {
+func (s *nodeSetup) runCentre(dir string) error {
 	link, err := linkkey.Read(s.LinkFile)
 	if err != nil {
 		return err
@@ -81,6 +89,7 @@ func (s *nodeSetup) runCentre() error {
 		return err
 	}
 	c, err := central.Open(central.Config{
+		Dir:      dir,
 		Servers:  &central.Servers{URLs: s.URLs, Auth: auth, Replicas: 3},
 		TokenKey: testKey(), FeedKeys: []gateway.FeedSecret{testFeedSecret},
 	})

@@ -50,7 +50,7 @@ func newStandby(t *testing.T, seed uint64) *standby {
 	if s.js, err = jetstream.New(s.servers.dial(t, s.servers.servers.Auth)); err != nil {
 		t.Fatal(err)
 	}
-	s.setup = nodeSetup{URLs: s.servers.URLs(), LinkFile: s.servers.centreLink}
+	s.setup = nodeSetup{URLs: s.servers.URLs(), LinkFile: s.servers.centreLink, Dir: t.TempDir()}
 	s.next()
 	s.settled()
 	ops := s.servers.client(t)
@@ -294,7 +294,7 @@ func (s *standby) check() string {
 	if held := lookAt(t, s.box.cfg.CacheDir).records; !maps.Equal(held, want) {
 		t.Errorf("the box has %d records, not the %d of the answers, or others", len(held), len(want))
 	}
-	rebuilt, _ := startCentre(t, func(cfg *central.Config) { cfg.Dir, cfg.LeafListen, cfg.Servers = "", "", s.servers.servers })
+	rebuilt, _ := startCentre(t, func(cfg *central.Config) { cfg.LeafListen, cfg.Servers = "", s.servers.servers })
 	registry := records{}
 	err = rebuilt.Records(func(token gateway.Token, record gateway.Record) error {
 		registry[token] = record
