@@ -385,8 +385,10 @@ func TestRepairInVain(t *testing.T) {
 					t.Errorf("%d reports in round %d:\n%s", n, round, log)
 				}
 			}
-			// A repair that took too long is tried once more.
-			if s := box.Stats(); s.Mismatches < 6 || s.Verified != 0 || (s.Repairs == 3) != (name == "differs again") {
+			// Each checkpoint is compared twice, and once more where the link was lost
+			// meanwhile.
+			most := 6 + uint64(max(0, log.count("the link to the centre is up")-1))
+			if s := box.Stats(); s.Mismatches < 6 || s.Mismatches > most || s.Verified != 0 || (s.Repairs == 3) != (name == "differs again") {
 				t.Errorf("%+v", s)
 			}
 		})

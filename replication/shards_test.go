@@ -308,16 +308,16 @@ func TestShardsTakeover(t *testing.T) {
 	c := openCentre(t, t.TempDir(), "")
 	c.publish(2)
 	for range 10 {
-		old, ended := c.pub, make(chan error, 1)
+		old, writing, ended := c.pub, make(chan struct{}), make(chan error, 1)
 		go func() {
-			var err error
+			err := old.PublishShard(t.Context(), gateway.Shard{ID: 5})
+			close(writing)
 			for err == nil {
 				err = old.PublishShard(t.Context(), gateway.Shard{ID: 5})
-				time.Sleep(time.Millisecond)
 			}
 			ended <- err
 		}()
-		time.Sleep(3 * time.Millisecond)
+		<-writing
 		c.reopen(testPublisher())
 		c.publishShard(6)
 		if err := <-ended; !errors.Is(err, ErrFenced) {
