@@ -117,6 +117,7 @@ func (l *link) relay(p *pair, to, from net.Conn, shown io.Writer) {
 		}
 		if n > 0 && shown != nil {
 			l.pace(p, n)
+			l.toBox.Add(int64(n)) // before the write: who has the bytes finds them counted
 		}
 		if n > 0 {
 			if _, err := to.Write(buffer[:n]); err != nil {
@@ -124,7 +125,6 @@ func (l *link) relay(p *pair, to, from net.Conn, shown io.Writer) {
 			}
 		}
 		if n > 0 && shown != nil {
-			l.toBox.Add(int64(n))
 			_, _ = shown.Write(buffer[:n]) // never fails
 		}
 		if err != nil {
