@@ -134,6 +134,8 @@ func (f *fields) event(kind byte) rules.Event {
 		return rules.Merged{From: f.person(), Into: f.person()}
 	case kindForgotten:
 		return rules.Forgotten{Person: f.person()}
+	case kindHelpedEver:
+		return rules.HelpedEver{Person: f.person(), Times: uint16(f.number(math.MaxUint16))}
 	case kindSettled:
 		return f.settled()
 	}

@@ -23,6 +23,7 @@ const (
 	kindReported   = 'S'
 	kindMerged     = 'J'
 	kindForgotten  = 'X'
+	kindHelpedEver = 'H'
 	kindSettled    = 'R'
 	kindSchedule   = 'P'
 )
@@ -134,6 +135,10 @@ func (l *line) personEvent(e rules.Event) error {
 	case rules.Forgotten:
 		l.kind(kindForgotten)
 		l.person(e.Person)
+	case rules.HelpedEver:
+		l.kind(kindHelpedEver)
+		l.person(e.Person)
+		l.number(uint64(e.Times))
 	case rules.Settled:
 		l.kind(kindSettled)
 		l.bytes(e.Request[:])

@@ -38,7 +38,7 @@ func sampleEvents() (all []event) {
 		rules.CaseOpened{Case: rules.Case{Reason: rules.CaseOwner, Want: listed}}, rules.CaseClosed{Token: 7},
 		rules.Reported{Person: ann, Record: gateway.Record{Class: gateway.ClassYellow, Anchor: 19140, HoldThrough: 19143, AnchorMinute: 570}, Revision: 1<<64 - 1},
 		rules.Reported{Person: bob, Revision: 1},
-		rules.Merged{From: ann, Into: bob}, rules.Forgotten{Person: ann},
+		rules.Merged{From: ann, Into: bob}, rules.Forgotten{Person: ann}, rules.HelpedEver{Person: bob, Times: 1<<16 - 1},
 		rules.Settled{Request: rules.RequestKey{1}, Print: [8]byte{2}, Outcome: rules.Outcome{Result: rules.ResultDone, Bound: 1, Ended: 2, Conflicts: 3, Rejected: 4, More: true}},
 		rules.Settled{Request: rules.RequestKey{2}, Outcome: rules.Outcome{Code: rules.CodePhysicalFull}},
 	} {

@@ -54,6 +54,13 @@ type Merged struct{ From, Into Person }
 // person (PRV-04).
 type Forgotten struct{ Person Person }
 
+// HelpedEver says how often a person has helped, where the bindings that are left do
+// not (UPG-06, the quota that counts all that were ever made).
+type HelpedEver struct {
+	Person Person
+	Times  uint16
+}
+
 // Settled keeps the outcome of a request.
 type Settled struct {
 	Request RequestKey
@@ -73,4 +80,5 @@ func (CaseClosed) event() {}
 func (Reported) event()   {}
 func (Merged) event()     {}
 func (Forgotten) event()  {}
+func (HelpedEver) event() {}
 func (Settled) event()    {}

@@ -34,6 +34,12 @@ func (m *Memory) Apply(e Event) error {
 		return m.merged(e)
 	case Forgotten:
 		return m.forgotten(e.Person)
+	case HelpedEver:
+		if e.Person == (Person{}) {
+			return unfit("nobody has helped")
+		}
+		m.persons[m.person(e.Person)].helpedEver = e.Times
+		return nil
 	case Settled:
 		m.keepSettled(e)
 		return nil

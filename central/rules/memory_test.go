@@ -31,7 +31,7 @@ func TestApplyRefusesWhatDoesNotFit(t *testing.T) {
 		Moved{Token: physical(9).Token, To: bob}, Moved{Token: physical(1).Token, To: eve}, Moved{Token: physical(1).Token},
 		Seen{Run: 1, Tokens: []gateway.Token{physical(1).Token}}, CaseOpened{Case{}}, CaseClosed{physical(1).Token},
 		Reported{}, Reported{Person: ann, Record: gateway.Record{Class: 9}}, Reported{Person: ann, Record: gateway.Record{Flags: gateway.FlagConcession}},
-		Merged{From: ann, Into: ann}, Merged{Into: ann}, Merged{From: ann}, Merged{From: ann, Into: eve}, Forgotten{ann}, Forgotten{}, nil,
+		Merged{From: ann, Into: ann}, Merged{Into: ann}, Merged{From: ann}, Merged{From: ann, Into: eve}, Forgotten{ann}, Forgotten{}, HelpedEver{Times: 1}, nil,
 	} {
 		if err := w.state.Apply(e); !errors.Is(err, ErrState) {
 			t.Errorf("%T: %v", e, err)

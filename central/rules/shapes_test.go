@@ -33,7 +33,7 @@ func events() []Event {
 	record := gateway.Record{Anchor: secretDay}
 	return []Event{Bound{b}, Marked{b}, Ended{c.Token}, Renumbered{Old: c.Token, New: c}, Moved{Token: c.Token, To: p},
 		Seen{Tokens: []gateway.Token{c.Token}}, CaseOpened{Case{Want: b}}, CaseClosed{c.Token}, Reported{Person: p, Record: record},
-		Merged{From: p, Into: p}, Forgotten{p}, Settled{}}
+		Merged{From: p, Into: p}, Forgotten{p}, HelpedEver{Person: p}, Settled{}}
 }
 
 // shapes are all types that hold a token, a person or a status.
