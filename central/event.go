@@ -27,9 +27,14 @@ var ErrLedger = errors.New("bad ledger message")
 const ledgerMagic = "gateline-ledger 2"
 
 // appendHeader starts a ledger message: magic, the centre's time in Unix
-// microseconds, key check.
-func appendHeader(b []byte, unixMicro int64, check keyCheck) []byte {
-	return fmt.Appendf(b, "%s %d %s\n", ledgerMagic, unixMicro, check.hex())
+// microseconds, key check; and, in a message of a snapshot, the number of the
+// snapshot's last message, else 0.
+func appendHeader(b []byte, unixMicro int64, check keyCheck, snapshotEnd uint64) []byte {
+	b = fmt.Appendf(b, "%s %d %s", ledgerMagic, unixMicro, check.hex())
+	if snapshotEnd > 0 {
+		b = strconv.AppendUint(append(b, ' '), snapshotEnd, 10)
+	}
+	return append(b, '\n')
 }
 
 // appendEvent appends an event's line.
@@ -54,7 +59,10 @@ func appendEvent(b []byte, e *event) ([]byte, error) {
 type ledgerMessage struct {
 	unixMicro int64
 	check     keyCheck
-	events    []event
+	// snapshotEnd is the number of the last message of the snapshot that this one is
+	// part of; 0 = it is part of none.
+	snapshotEnd uint64
+	events      []event
 }
 
 // decodeMessage accepts exactly what appendHeader and appendEvent write. The
@@ -84,12 +92,22 @@ func (m *ledgerMessage) decodeHeader(line []byte) bool {
 		return false
 	}
 	micro, check, ok := bytes.Cut(rest, []byte{' '})
-	if !ok || !decodeHex(m.check[:], check) {
+	if !ok {
+		return false
+	}
+	check, end, snapshot := bytes.Cut(check, []byte{' '})
+	if !decodeHex(m.check[:], check) {
 		return false
 	}
 	var err error
-	m.unixMicro, err = strconv.ParseInt(string(micro), 10, 64)
-	return err == nil && strconv.FormatInt(m.unixMicro, 10) == string(micro)
+	if m.unixMicro, err = strconv.ParseInt(string(micro), 10, 64); err != nil || strconv.FormatInt(m.unixMicro, 10) != string(micro) {
+		return false
+	}
+	if !snapshot {
+		return true
+	}
+	m.snapshotEnd, err = strconv.ParseUint(string(end), 10, 64)
+	return err == nil && m.snapshotEnd > 0 && strconv.FormatUint(m.snapshotEnd, 10) == string(end)
 }
 
 func decodeEvent(text []byte) (event, bool) {

@@ -16,7 +16,7 @@ func sampleMessage(t testing.TB) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := appendHeader(nil, 1653969600000000, newKeyCheck(testKey()))
+	b := appendHeader(nil, 1653969600000000, newKeyCheck(testKey()), 0)
 	for _, e := range append(sampleEvents(), event{schedule: schedule}) {
 		if b, err = appendEvent(b, &e); err != nil {
 			t.Fatal(err)
@@ -49,7 +49,7 @@ func sampleEvents() (all []event) {
 
 func encodeMessage(t testing.TB, m ledgerMessage) []byte {
 	t.Helper()
-	b := appendHeader(nil, m.unixMicro, m.check)
+	b := appendHeader(nil, m.unixMicro, m.check, m.snapshotEnd)
 	var err error
 	for i := range m.events {
 		if b, err = appendEvent(b, &m.events[i]); err != nil {

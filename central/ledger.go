@@ -34,9 +34,10 @@ var ErrTakenOver = errors.New("another centre has taken over")
 type ledger struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
-	// last is the sequence of the last message read or written; an append is
-	// refused by the server unless it is the stream's last.
-	last uint64
+	// first is the number of the first message, there or to come: 1 unless the ledger
+	// was compacted. last is the sequence of the last message read or written; an
+	// append is refused by the server unless it is the stream's last.
+	first, last uint64
 }
 
 // What is in the metadata of a ledger that Move, or Rebuild, has not finished.
@@ -52,9 +53,14 @@ var ErrUnfinished = errors.New("a centre is being moved to these servers, or its
 // finished.
 var ErrUnfinishedRebuild = errors.New("the ledger is being written anew from its copy, or that was broken off")
 
-// ledgerConfig is the stream as it is made, on so many servers.
-func ledgerConfig(replicas int) jetstream.StreamConfig {
+// ledgerConfig is the stream as it is made, on so many servers, with the number of
+// its first message.
+func ledgerConfig(replicas int, first uint64) jetstream.StreamConfig {
+	if first == 1 {
+		first = 0 // as the server has it
+	}
 	return jetstream.StreamConfig{
+		FirstSeq:    first,
 		Name:        StreamLedger,
 		Description: "everything the registry has accepted, in order; pseudonyms only",
 		Subjects:    []string{SubjectLedger},
@@ -72,22 +78,25 @@ func ledgerConfig(replicas int) jetstream.StreamConfig {
 func openLedger(ctx context.Context, js jetstream.JetStream, replicas int, copied secondCopy) (*ledger, error) {
 	stream, err := lookFor(ctx, js, StreamLedger)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		if copied.Last() > 0 {
+		if copied.Last() >= copied.First() {
 			return nil, lost(copied, "there is no stream %s", StreamLedger)
 		}
-		stream, err = js.CreateStream(ctx, ledgerConfig(replicas))
+		stream, err = js.CreateStream(ctx, ledgerConfig(replicas, 1))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the stream %s: %w; check that the centre's directory is writable and its disk is not full", StreamLedger, err)
 	}
-	marks := stream.CachedInfo().Config.Metadata
+	info := stream.CachedInfo()
+	marks := info.Config.Metadata
 	if _, unfinished := marks[metadataMove]; unfinished {
 		return nil, fmt.Errorf("open the stream %s: %w; let gateline central move come to its end, then start the centre", StreamLedger, ErrUnfinished)
 	}
 	if _, unfinished := marks[metadataRebuild]; unfinished {
-		return nil, fmt.Errorf("open the stream %s: %w; let gateline central rebuild come to its end, then start the centre", StreamLedger, ErrUnfinishedRebuild)
+		return nil, fmt.Errorf("open the stream %s: %w; let gateline central rebuild come to its end, or gateline central compact if it was that, then start the centre", StreamLedger, ErrUnfinishedRebuild)
 	}
-	return &ledger{js: js, stream: stream}, nil
+	// What the stream was made with: a message that is missing at its beginning is missed.
+	first := max(1, info.Config.FirstSeq)
+	return &ledger{js: js, stream: stream, first: first, last: first - 1}, nil
 }
 
 // replay hands every message above last to fn, in order and without a hole,

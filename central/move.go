@@ -185,9 +185,6 @@ func (m *mover) look(ctx context.Context) ([]*stage, error) {
 	if ledger == nil {
 		return nil, fmt.Errorf("%w: it has no stream %s; give the directory that the centre's configuration named as dir", ErrMoveSource, StreamLedger)
 	}
-	if ledger.first > 1 {
-		return nil, fmt.Errorf("%w: the ledger begins at message %d; restore the directory from a backup", ErrMoveSource, ledger.first)
-	}
 	stages := []*stage{ledger}
 	m.moved.Ledger = ledger.last
 	if !m.cfg.NewEpoch {

@@ -131,8 +131,7 @@ func (r *rebuilder) close() error {
 }
 
 func (r *rebuilder) run(ctx context.Context) error {
-	last := r.copy.Last()
-	if last == 0 {
+	if r.copy.Last() < r.copy.First() {
 		return fmt.Errorf("%w: the copy in %s has no message; restore the centre's directory from a backup", ErrRebuild, r.copy.Dir())
 	}
 	// All of it is proven before anything is removed.
@@ -161,13 +160,21 @@ func (r *rebuilder) run(ctx context.Context) error {
 	}
 	// The mark goes last: from then on a centre opens it.
 	err := r.insist(ctx, func() error {
-		_, err := r.js.UpdateStream(ctx, ledgerConfig(r.cfg.Config.replicas()))
+		_, err := r.js.UpdateStream(ctx, r.config())
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("finish the stream %s: %w; run this again", StreamLedger, err)
 	}
 	return nil
+}
+
+// count returns how many messages the copy has.
+func (r *rebuilder) count() uint64 { return r.copy.Last() - r.copy.First() + 1 }
+
+// config is the stream as it is when it is done.
+func (r *rebuilder) config() jetstream.StreamConfig {
+	return ledgerConfig(r.cfg.Config.replicas(), r.copy.First())
 }
 
 // say reports how far a phase is, not for every message.
@@ -200,7 +207,7 @@ func (r *rebuilder) look(ctx context.Context) error {
 	if info.State.LastSeq > last {
 		return fmt.Errorf("%w: the stream %s goes to message %d, and the copy in %s to %d only; if the stream is the one that is right, move the folder of the copy away, and it is made anew", ErrRebuild, StreamLedger, info.State.LastSeq, r.copy.Dir(), last)
 	}
-	if !marked && info.State.LastSeq == last && info.State.Msgs == last {
+	if !marked && info.State.LastSeq == last && info.State.Msgs == r.count() {
 		err := r.compare(ctx)
 		r.plan.Agree = err == nil
 		if err != nil && !errors.Is(err, errRebuildDiffers) {
@@ -228,7 +235,7 @@ func (r *rebuilder) replace(ctx context.Context) error {
 		switch {
 		case err != nil:
 			return fmt.Errorf("read the state of the stream %s: %w; run this again", StreamLedger, err)
-		case info.State.LastSeq != r.copy.Last() || info.State.Msgs != r.copy.Last():
+		case info.State.LastSeq != r.copy.Last() || info.State.Msgs != r.count():
 			return errRebuildDiffers
 		}
 		return r.compare(ctx)
@@ -256,7 +263,7 @@ func (r *rebuilder) insist(ctx context.Context, do func() error) error {
 // finds messages of a stream that it had not been able to open, so that one is
 // removed once more.
 func (r *rebuilder) create(ctx context.Context) error {
-	config := ledgerConfig(r.cfg.Config.replicas())
+	config := r.config()
 	config.Metadata = map[string]string{metadataRebuild: r.mark()}
 	for range 2 {
 		err := r.js.DeleteStream(ctx, StreamLedger)
@@ -266,7 +273,7 @@ func (r *rebuilder) create(ctx context.Context) error {
 		if r.stream, err = r.js.CreateStream(ctx, config); err != nil {
 			return fmt.Errorf("create the stream %s: %w; see to the disk, then run this again", StreamLedger, err)
 		}
-		if r.stream.CachedInfo().State.LastSeq == 0 {
+		if r.stream.CachedInfo().State.LastSeq == r.copy.First()-1 {
 			return nil
 		}
 	}
@@ -329,7 +336,7 @@ func (r *rebuilder) writeFrom(ctx context.Context, at uint64) error {
 // compare reads the stream back.
 func (r *rebuilder) compare(ctx context.Context) error {
 	l := &ledger{js: r.js, stream: r.stream}
-	return l.read(ctx, 0, r.copy.Last(), func(n uint64, data []byte) error {
+	return l.read(ctx, r.copy.First()-1, r.copy.Last(), func(n uint64, data []byte) error {
 		copied, err := r.copy.Message(n)
 		if err != nil {
 			return err

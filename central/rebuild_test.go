@@ -122,7 +122,7 @@ func TestRebuildContinues(t *testing.T) {
 	begin := func(messages [][]byte) {
 		rewriteLedger(t, cfg.Dir, messages)
 		onStreams(t, cfg.Dir, func(js jetstream.JetStream) {
-			config := ledgerConfig(1)
+			config := ledgerConfig(1, 1)
 			config.Metadata = map[string]string{metadataRebuild: mark}
 			if _, err := js.UpdateStream(t.Context(), config); err != nil {
 				t.Fatal(err)

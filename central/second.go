@@ -37,15 +37,19 @@ const (
 var ErrLedgerLost = errors.New("the ledger is not what its copy says it was")
 
 func lost(copied secondCopy, format string, args ...any) error {
-	return fmt.Errorf("%w: %s, and the copy in %s has %d messages; write the ledger anew from the copy with gateline central rebuild, or, if the ledger is the one that is right, move the folder of the copy away; docs/OPERATIONS.md says more under \"The ledger is lost or damaged\"",
-		ErrLedgerLost, fmt.Sprintf(format, args...), copied.Dir(), copied.Last())
+	return fmt.Errorf("%w: %s, and the copy in %s has messages %d to %d; write the ledger anew from the copy with gateline central rebuild, or, if the ledger is the one that is right, move the folder of the copy away; docs/OPERATIONS.md says more under \"The ledger is lost or damaged\"",
+		ErrLedgerLost, fmt.Sprintf(format, args...), copied.Dir(), copied.First(), copied.Last())
 }
 
 // secondCopy is what the centre needs of a ledgercopy.Copy.
 type secondCopy interface {
 	Dir() string
-	// Last returns the number of the last message, 0 = none.
+	// First returns the number of the first message, there or to come; Last that of
+	// the last, First less one = none.
+	First() uint64
 	Last() uint64
+	// Begin gives the first message of an empty copy its number.
+	Begin(first uint64) error
 	// Append stores messages as those after Last and blocks until they are safe.
 	Append(messages [][]byte) error
 	// Message returns message n, unproven.
@@ -88,9 +92,9 @@ func sayRenewed(log *slog.Logger, dir string, cause error) {
 // are, and the content of the last messages and of some before them, or of all.
 // The error wraps ErrLedgerLost where it does not.
 func (w *writer) compare(ctx context.Context, all bool) error {
-	last := w.kept.copy.Last()
-	if last == 0 {
-		return nil
+	first, last := w.kept.copy.First(), w.kept.copy.Last()
+	if last < first {
+		return w.kept.copy.Begin(w.ledger.first)
 	}
 	info, err := w.ledger.stream.Info(ctx)
 	if err != nil {
@@ -98,14 +102,16 @@ func (w *writer) compare(ctx context.Context, all bool) error {
 	}
 	if end := info.State.LastSeq; end < last {
 		return lost(w.kept.copy, "the stream %s ends at message %d", StreamLedger, end)
-	} else if info.State.Msgs != end {
-		return lost(w.kept.copy, "of the %d messages of the stream %s %d are missing", end, StreamLedger, end-info.State.Msgs)
+	} else if w.ledger.first != first {
+		return lost(w.kept.copy, "the stream %s begins with message %d", StreamLedger, w.ledger.first)
+	} else if there := end - first + 1; info.State.Msgs != there {
+		return lost(w.kept.copy, "of the %d messages of the stream %s %d are missing", there, StreamLedger, there-info.State.Msgs)
 	}
-	tail := last - min(last, compareTail)
+	tail := max(first-1, last-min(last, compareTail))
 	if all {
-		tail = 0
+		tail = first - 1
 	}
-	for n := uint64(1); n <= tail; n += max(1, tail/compareSamples) {
+	for n := first; n <= tail; n += max(1, (tail-first+1)/compareSamples) {
 		message, err := w.ledger.stream.GetMsg(ctx, n)
 		if err != nil {
 			return fmt.Errorf("read message %d of the stream %s: %w; check the disk", n, StreamLedger, err)
@@ -136,8 +142,11 @@ func (w *writer) same(n uint64, data []byte) error {
 // renewCopy begins the copy anew after cause, and the state with it.
 func (w *writer) renewCopy(cause error) error {
 	sayRenewed(w.log, w.kept.copy.Dir(), cause)
-	w.state, w.ledger.last = newState(w.state.rules), 0
-	return w.kept.copy.Renew()
+	w.state, w.ledger.last = newState(w.state.rules), w.ledger.first-1
+	if err := w.kept.copy.Renew(); err != nil {
+		return err
+	}
+	return w.kept.copy.Begin(w.ledger.first)
 }
 
 // keeper keeps the copy in step with the ledger. One goroutine uses it. A copy that

@@ -26,7 +26,7 @@ var (
 // benchMessage is a ledger message of so many events from number first on: a binding
 // and a report for every person, then reports of persons at random.
 func benchMessage(b *testing.B, r *rand.Rand, first, events, persons int) []byte {
-	message := appendHeader(nil, time.Now().UnixMicro(), newKeyCheck(testKey()))
+	message := appendHeader(nil, time.Now().UnixMicro(), newKeyCheck(testKey()), 0)
 	for i := first; i < first+events; i++ {
 		var err error
 		if message, err = appendEvent(message, benchEvent(r, i, persons)); err != nil {
@@ -90,7 +90,7 @@ func BenchmarkReplay(b *testing.B) {
 		}
 		b.ReportMetric(time.Since(began).Seconds(), "open-s")
 		rs := rules.DefaultRules()
-		w = &writer{state: newState(rs), ledger: &ledger{}, kept: &keeper{copy: c}, check: newKeyCheck(testKey()), now: time.Now, log: (&logtest.Buffer{}).Logger()}
+		w = &writer{state: newState(rs), ledger: &ledger{first: 1}, kept: &keeper{copy: c}, check: newKeyCheck(testKey()), now: time.Now, log: (&logtest.Buffer{}).Logger()}
 		p := &replaying{w: w, began: time.Now(), said: time.Now(), published: 1 << 62}
 		if err := p.copy(b.Context()); err != nil {
 			b.Fatal(err)

@@ -116,7 +116,7 @@ func rewriteLedger(t *testing.T, dir string, messages [][]byte) {
 		if err := js.DeleteStream(t.Context(), StreamLedger); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 			t.Fatal(err)
 		}
-		if _, err := js.CreateStream(t.Context(), ledgerConfig(1)); err != nil {
+		if _, err := js.CreateStream(t.Context(), ledgerConfig(1, 1)); err != nil {
 			t.Fatal(err)
 		}
 		var window []jetstream.PubAckFuture
@@ -379,7 +379,7 @@ func TestVerifyLedger(t *testing.T) {
 	cfg := testConfig(t.TempDir(), &logtest.Buffer{})
 	messages := make([][]byte, compareTail+3*compareSamples)
 	for i := range messages {
-		messages[i] = appendHeader(nil, int64(i), newKeyCheck(testKey()))
+		messages[i] = appendHeader(nil, int64(i), newKeyCheck(testKey()), 0)
 	}
 	withCopy(t, cfg.Dir, testKey(), func(c *ledgercopy.Copy) {
 		if err := c.Append(messages); err != nil {
@@ -387,7 +387,7 @@ func TestVerifyLedger(t *testing.T) {
 		}
 	})
 	changed := append([][]byte(nil), messages...)
-	changed[2] = appendHeader(nil, 77, newKeyCheck(testKey()))
+	changed[2] = appendHeader(nil, 77, newKeyCheck(testKey()), 0)
 	rewriteLedger(t, cfg.Dir, changed)
 	cfg.VerifyLedger = true
 	runFails(t, cfg, ErrLedgerLost, "message 3 of the stream LEDGER differs")

@@ -82,7 +82,7 @@ func (w *writer) replay(ctx context.Context, verify bool) error {
 		err = r.copy(ctx)
 	}
 	if errors.Is(err, ledgercopy.ErrDamaged) {
-		r.copied, r.published = 0, w.feed.Last().Source
+		r.copied, r.published, r.snapshotEnd = 0, w.feed.Last().Source, 0
 		err = w.renewCopy(err)
 	}
 	if err == nil {
@@ -90,6 +90,9 @@ func (w *writer) replay(ctx context.Context, verify bool) error {
 	}
 	if err != nil {
 		return fmt.Errorf("rebuild the registry from the ledger: %w", err)
+	}
+	if w.ledger.last < r.snapshotEnd {
+		return fmt.Errorf("%w: it begins with a snapshot up to message %d and ends at %d; restore the centre's directory from a backup", ErrLedger, r.snapshotEnd, w.ledger.last)
 	}
 	if r.published > w.ledger.last {
 		return fmt.Errorf("%w: the feed covers ledger message %d, but the ledger ends at %d; restore the whole centre directory from one backup, or remove the feed so that it is rebuilt under a new epoch", ErrLedger, r.published, w.ledger.last)
@@ -109,15 +112,25 @@ type replaying struct {
 	published   uint64 // the last message that the feed covers
 	copied      uint64 // the last message that came from the copy
 	missing     int
+	// snapshotEnd is the last message of the snapshot that the ledger begins with, 0 =
+	// it begins with none.
+	snapshotEnd uint64
 }
 
 // apply applies a message, and returns what it means for boxes if the feed lacks it.
 func (r *replaying) apply(sequence uint64, data []byte) (*batch, error) {
+	m, err := r.w.decode(data)
+	if err == nil {
+		err = r.snapshot(sequence, &m)
+	}
+	if err != nil {
+		return nil, err
+	}
 	var b *batch
 	if sequence > r.published {
 		b = newBatch()
 	}
-	if err := r.w.replayMessage(data, b); err != nil {
+	if err := r.w.replayMessage(&m, b); err != nil {
 		return nil, err
 	}
 	if now := r.w.now(); now.Sub(r.said) >= replayLogEvery {
@@ -125,6 +138,26 @@ func (r *replaying) apply(sequence uint64, data []byte) (*batch, error) {
 		r.w.log.Info("ledger being replayed", "message", sequence, "credentials", r.w.state.credentials())
 	}
 	return b, nil
+}
+
+// snapshot takes note of the snapshot that a compacted ledger begins with. A feed that
+// had what was before it has what it says.
+func (r *replaying) snapshot(sequence uint64, m *ledgerMessage) error {
+	if first := r.w.ledger.first; sequence == first {
+		if r.snapshotEnd = m.snapshotEnd; first > 1 && m.snapshotEnd < first {
+			return fmt.Errorf("%w: the ledger begins with it, and it is no snapshot of what was before; restore the centre's directory from a backup", ErrLedger)
+		}
+		switch {
+		case r.published >= first-1 && r.published > 0:
+			r.published = max(r.published, r.snapshotEnd)
+		case r.published > 0:
+			return fmt.Errorf("%w: the ledger was compacted, and the feed covers only message %d of what was before; remove the feed so that it is rebuilt under a new epoch", ErrLedger, r.published)
+		}
+	}
+	if in := sequence <= r.snapshotEnd; m.snapshotEnd != 0 && !in || in && m.snapshotEnd != r.snapshotEnd {
+		return fmt.Errorf("%w: it is of another snapshot than the ledger begins with; restore the centre's directory from a backup", ErrLedger)
+	}
+	return nil
 }
 
 func (r *replaying) publish(ctx context.Context, sequence uint64, b *batch) error {
@@ -173,16 +206,17 @@ func (r *replaying) ledger(ctx context.Context) error {
 	return err
 }
 
+func (w *writer) decode(data []byte) (ledgerMessage, error) {
+	m, err := decodeMessage(data)
+	if err == nil && m.check != w.check {
+		err = fmt.Errorf("%w: it was written under another token key; start the centre with the key it had before", ErrLedger)
+	}
+	return m, err
+}
+
 // replayMessage applies one ledger message to the state, and adds to b, if that is not
 // nil, what it means for boxes.
-func (w *writer) replayMessage(data []byte, b *batch) error {
-	m, err := decodeMessage(data)
-	if err != nil {
-		return err
-	}
-	if m.check != w.check {
-		return fmt.Errorf("%w: it was written under another token key; start the centre with the key it had before", ErrLedger)
-	}
+func (w *writer) replayMessage(m *ledgerMessage, b *batch) (err error) {
 	var changes []gateway.Change
 	for i := range m.events {
 		if b == nil {
@@ -204,7 +238,7 @@ func (w *writer) commit(ctx context.Context, r *round) error {
 	before := w.ledger.last
 	messages := make([][]byte, 0, len(r.batches))
 	for _, b := range r.batches {
-		message := appendHeader(make([]byte, 0, len(b.lines)+64), w.now().UnixMicro(), w.check)
+		message := appendHeader(make([]byte, 0, len(b.lines)+64), w.now().UnixMicro(), w.check, 0)
 		message = append(message, b.lines...)
 		appendCtx, cancel := context.WithTimeout(ctx, commitTimeout)
 		err := w.ledger.append(appendCtx, message)

@@ -208,7 +208,7 @@ func TestRequestsAreNotCutInTwo(t *testing.T) {
 		r.batches = []*batch{full}
 		ask("swap", parseSwap, `{"old":"`+card(1)+`","new":"`+card(2)+`","person":"ann","identified":true,"consent":1}`)
 		last := r.batches[len(r.batches)-1]
-		message, err := decodeMessage(append(appendHeader(nil, 1, keyCheck{}), last.lines...))
+		message, err := decodeMessage(append(appendHeader(nil, 1, keyCheck{}, 0), last.lines...))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -26,7 +26,7 @@ var (
 )
 
 const (
-	format = 1
+	format = 2
 	// chainEvery is how many messages lie between two stored hashes of the chain.
 	chainEvery = 100
 	// mostBytes bounds the messages of one transaction: below Badger's limit of
@@ -52,8 +52,9 @@ type Copy struct {
 	failed error
 }
 
-// head is where the copy ends.
+// head is where the copy begins and ends.
 type head struct {
+	first uint64 // number of the first message, there or to come
 	last  uint64
 	chain [sha256.Size]byte
 }
@@ -96,6 +97,7 @@ func (c *Copy) open() error {
 func (c *Copy) readHead() error {
 	value, err := c.get([]byte{keyHead})
 	if errors.Is(err, badger.ErrKeyNotFound) {
+		c.end = head{first: 1}
 		return c.checkEmpty()
 	}
 	if err != nil {
@@ -110,8 +112,11 @@ func (c *Copy) readHead() error {
 	if KeyCheck(value[1:9]) != c.check {
 		return fmt.Errorf("copy of the ledger in %s: %w; start the centre with the key it had before; if the folder is another centre's, move it away", c.dir, ErrForeignKey)
 	}
-	c.end.last = binary.BigEndian.Uint64(value[9:])
-	copy(c.end.chain[:], value[17:])
+	c.end.first, c.end.last = binary.BigEndian.Uint64(value[9:]), binary.BigEndian.Uint64(value[17:])
+	copy(c.end.chain[:], value[25:])
+	if c.end.first == 0 || c.end.last < c.end.first {
+		return damaged(c.dir, errors.New("its head ends before it begins"))
+	}
 	return nil
 }
 
@@ -127,8 +132,22 @@ func (c *Copy) checkEmpty() error {
 	})
 }
 
-// Last returns the number of the last message, 0 = none.
+// First returns the number of the first message: 1, unless the copy was begun with
+// another.
+func (c *Copy) First() uint64 { return c.end.first }
+
+// Last returns the number of the last message, First less one where there is none.
 func (c *Copy) Last() uint64 { return c.end.last }
+
+// Begin gives the first message of an empty copy its number, above 0. It is kept from
+// the first message on.
+func (c *Copy) Begin(first uint64) error {
+	if c.end.last >= c.end.first || first == 0 {
+		return fmt.Errorf("begin the copy of the ledger in %s at message %d: it has messages %d to %d; report this", c.dir, first, c.end.first, c.end.last)
+	}
+	c.end.first, c.end.last = first, first-1
+	return nil
+}
 
 // Chain returns the hash of the chain over all messages.
 func (c *Copy) Chain() [sha256.Size]byte { return c.end.chain }
@@ -182,6 +201,7 @@ func (c *Copy) commit(messages [][]byte) error {
 	}
 	value := append(make([]byte, 0, headSize), format)
 	value = append(value, c.check[:]...)
+	value = binary.BigEndian.AppendUint64(value, end.first)
 	value = binary.BigEndian.AppendUint64(value, end.last)
 	if err := txn.Set([]byte{keyHead}, append(value, end.chain[:]...)); err != nil {
 		return err
@@ -198,7 +218,7 @@ func (h head) next(message []byte) head {
 	hash := sha256.New()
 	hash.Write(h.chain[:])
 	hash.Write(message)
-	n := head{last: h.last + 1}
+	n := head{first: h.first, last: h.last + 1}
 	hash.Sum(n.chain[:0])
 	return n
 }
@@ -218,8 +238,9 @@ func (c *Copy) Message(n uint64) ([]byte, error) {
 // proven it; it may not keep data. The error wraps ErrDamaged where one is missing or
 // not what was stored.
 func (c *Copy) Each(ctx context.Context, after uint64, fn func(number uint64, data []byte) error) error {
-	at := head{last: after - after%chainEvery}
-	if at.last > 0 {
+	after = max(after, c.end.first-1)
+	at := head{first: c.end.first, last: max(after-after%chainEvery, c.end.first-1)}
+	if at.last >= c.end.first {
 		chain, err := c.get(key(keyChain, at.last))
 		if err != nil || copy(at.chain[:], chain) != len(at.chain) {
 			return damaged(c.dir, fmt.Errorf("the chain at message %d cannot be read", at.last))
@@ -237,7 +258,8 @@ func (c *Copy) Each(ctx context.Context, after uint64, fn func(number uint64, da
 		}
 		first := at.last + 1
 		var err error
-		if at, err = s.read(it, at, min(at.last+chainEvery, c.end.last)); err != nil {
+		// As far as the next stored hash, or the end.
+		if at, err = s.read(it, at, min(at.last-at.last%chainEvery+chainEvery, c.end.last)); err != nil {
 			return damaged(c.dir, err)
 		}
 		if err := c.prove(txn, at); err != nil {
@@ -316,7 +338,7 @@ func (c *Copy) Renew() error {
 	if err := Aside(c.dir); err != nil {
 		return err
 	}
-	c.end, c.failed = head{}, nil
+	c.failed = nil
 	return c.open()
 }
 
@@ -356,7 +378,7 @@ const (
 	keyChain   = 'c'
 )
 
-const headSize = 1 + len(KeyCheck{}) + 8 + sha256.Size
+const headSize = 1 + len(KeyCheck{}) + 2*8 + sha256.Size
 
 func key(space byte, n uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(make([]byte, 0, 9), space), n)

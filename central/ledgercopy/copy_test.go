@@ -108,6 +108,46 @@ func TestAppendAndRead(t *testing.T) {
 	}
 }
 
+// A copy may begin with any number. That is kept, every message can be read from any
+// other on, and nothing is taken for a message that is not there.
+func TestBegin(t *testing.T) {
+	for _, first := range []uint64{1, 2, 100, 101, 199, 7450} {
+		dir := t.TempDir()
+		c := open(t, dir)
+		if err := c.Begin(first); err != nil || c.First() != first || c.Last() != first-1 {
+			t.Fatalf("%d: %d to %d, %v", first, c.First(), c.Last(), err)
+		}
+		check(t, c, first-1, first-1)
+		for _, n := range []uint64{1, 2, 150, 99} {
+			add(t, c, c.Last()+n)
+		}
+		last := first + 251
+		if err := c.Begin(first); err == nil {
+			t.Errorf("%d: begun with messages in it", first)
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if c = open(t, dir); c.First() != first {
+			t.Errorf("%d: it begins at %d", first, c.First())
+		}
+		for after := first - 1; after <= last; after++ {
+			check(t, c, after, last)
+		}
+		n := first - 1
+		if err := c.Each(t.Context(), 0, func(number uint64, _ []byte) error { n++; return nil }); err != nil || n != last {
+			t.Errorf("%d: from 0 on up to %d, %v", first, n, err)
+		}
+		if err := c.Renew(); err != nil || c.First() != 1 || c.Last() != 0 {
+			t.Errorf("%d: renewed %d to %d, %v", first, c.First(), c.Last(), err)
+		}
+	}
+	c := open(t, t.TempDir())
+	if err := c.Begin(0); err == nil {
+		t.Error("begun with 0")
+	}
+}
+
 // Whatever is changed behind the copy's back is noticed, and nothing of the hundred
 // messages it is in is handed out.
 func TestChainNotices(t *testing.T) {
@@ -150,9 +190,15 @@ func TestHead(t *testing.T) {
 		change func(*badger.Txn) error
 		want   error
 	}{
-		"gone":           {func(txn *badger.Txn) error { return txn.Delete([]byte{keyHead}) }, ErrDamaged},
-		"short":          {func(txn *badger.Txn) error { return txn.Set([]byte{keyHead}, []byte{format}) }, ErrDamaged},
-		"empty":          {func(txn *badger.Txn) error { return txn.Set([]byte{keyHead}, nil) }, ErrFormat},
+		"gone":  {func(txn *badger.Txn) error { return txn.Delete([]byte{keyHead}) }, ErrDamaged},
+		"short": {func(txn *badger.Txn) error { return txn.Set([]byte{keyHead}, []byte{format}) }, ErrDamaged},
+		"empty": {func(txn *badger.Txn) error { return txn.Set([]byte{keyHead}, nil) }, ErrFormat},
+		"backwards": {func(txn *badger.Txn) error {
+			head := make([]byte, headSize)
+			head[0], head[16], head[24] = format, 7, 5 // the last bytes of the two numbers
+			copy(head[1:], testCheck[:])
+			return txn.Set([]byte{keyHead}, head)
+		}, ErrDamaged},
 		"another format": {func(txn *badger.Txn) error { return txn.Set([]byte{keyHead}, make([]byte, headSize)) }, ErrFormat},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,12 +5,13 @@
 //
 // The writer appends to it what the stream has acknowledged, so it never holds
 // more than the ledger. A chain of hashes over all messages shows what was
-// changed or lost in it: chain(n) is SHA-256 over chain(n-1) and message n, and
-// chain(0) is 32 zero bytes.
+// changed or lost in it: chain(n) is SHA-256 over chain(n-1) and message n, and the
+// chain before the first message is 32 zero bytes. The first has number 1, or, in a
+// ledger that was compacted, the number after the last that it had before.
 //
 // Keys and values, numbers big-endian:
 //
-//	h                    format (1 byte), key check (8), last number (8), chain(last) (32)
+//	h                    format (1 byte), key check (8), first and last number (8 each), chain(last) (32)
 //	m <number, 8 bytes>  the message
 //	c <number, 8 bytes>  chain(number), for each hundredth
 //

@@ -77,13 +77,13 @@ func checkRebuildDir(dir string, uid int) error {
 func describeRebuild(p central.RebuildPlan) string {
 	switch {
 	case p.Agree:
-		return fmt.Sprintf("The ledger has the %d messages of its copy already. Feed and shards are removed, and begin anew under a new epoch", p.Copy)
+		return fmt.Sprintf("The ledger is what its copy is, up to message %d. Feed and shards are removed, and begin anew under a new epoch", p.Copy)
 	case p.Gone:
-		return fmt.Sprintf("There is no ledger. It is written anew with the %d messages of its copy, and feed and shards begin anew under a new epoch", p.Copy)
+		return fmt.Sprintf("There is no ledger. It is written anew from its copy, up to message %d, and feed and shards begin anew under a new epoch", p.Copy)
 	case p.Unfinished:
-		return fmt.Sprintf("The ledger was begun anew up to message %d. It is completed with the %d messages of its copy, and feed and shards begin anew under a new epoch", p.Ledger, p.Copy)
+		return fmt.Sprintf("The ledger was begun anew up to message %d. It is completed from its copy, up to message %d, and feed and shards begin anew under a new epoch", p.Ledger, p.Copy)
 	}
-	return fmt.Sprintf("The ledger, which ends at message %d, is removed and written anew with the %d messages of its copy, and feed and shards begin anew under a new epoch", p.Ledger, p.Copy)
+	return fmt.Sprintf("The ledger, which ends at message %d, is removed and written anew from its copy, up to message %d, and feed and shards begin anew under a new epoch", p.Ledger, p.Copy)
 }
 
 // confirmNamed asks a person to type the name of what is changed. A script must have
@@ -103,5 +103,5 @@ func printRebuilt(out io.Writer, p central.RebuildPlan) {
 	if p.Agree {
 		how = "compared with its copy, the same"
 	}
-	fmt.Fprintf(out, "ledger   %d messages, %s\nfeed     begins anew, under a new epoch, when the centre is started\n", p.Copy, how)
+	fmt.Fprintf(out, "ledger   up to message %d, %s\nfeed     begins anew, under a new epoch, when the centre is started\n", p.Copy, how)
 }

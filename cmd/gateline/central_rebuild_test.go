@@ -26,11 +26,11 @@ func TestCentralRebuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	gateline(t, environment{}, nil, "central", "--config", config).want(t, 1, "", "there is no stream LEDGER")
-	rebuild().want(t, 2, "", "There is no ledger. It is written anew with the 1 messages of its copy")
+	rebuild().want(t, 2, "", "There is no ledger. It is written anew from its copy, up to message 1")
 	rebuild("--yes", "/else").want(t, 2, "", "nothing has changed")
 	gateline(t, environment{}, nil, "central", "--config", config).want(t, 1, "", "gateline central rebuild")
 	r := rebuild("--yes", dir)
-	r.want(t, 0, "ledger   1 messages, written anew from its copy and compared", "Next: start the centre")
+	r.want(t, 0, "ledger   up to message 1, written anew from its copy and compared", "Next: start the centre")
 	if !strings.Contains(r.err, "write LEDGER 1/1 (100%)\n") {
 		t.Errorf("no progress:\n%s", r.err)
 	}
