@@ -186,6 +186,9 @@ func (c *Central) open() error {
 	if c.writer, err = openWriter(ctx, js, c.cfg, c.copy); err != nil {
 		return c.cfg.serversError(err)
 	}
+	if err := removeCompacted(c.cfg.Dir); err != nil {
+		return err
+	}
 	if c.fleet, err = openFleetWatch(ctx, js, c.cfg, c.writer.feed.Last); err != nil {
 		return c.cfg.serversError(err)
 	}

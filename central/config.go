@@ -58,6 +58,7 @@ func DefaultFileConfig() FileConfig {
 		Dir:          "/var/lib/gateline-central",
 		TokenKeyFile: "/etc/gateline/token.key",
 		FeedKeyFile:  "/etc/gateline/feed.key",
+		FeedKeep:     DefaultFeedKeep,
 		ShardCycle:   DefaultShardCycle,
 		OpsListen:    "127.0.0.1:4222",
 		BoxesListen:  "127.0.0.1:7422",

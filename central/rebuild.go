@@ -85,9 +85,18 @@ type rebuilder struct {
 	copy   *ledgercopy.Copy
 	stream jetstream.Stream // nil = none
 	plan   RebuildPlan
+	prefix string // of the mark
 }
 
 func (r *rebuilder) open() error {
+	if err := r.hold(); err != nil {
+		return err
+	}
+	return r.openCopy()
+}
+
+// hold opens the streams, and holds the directory where they are in it.
+func (r *rebuilder) hold() error {
 	cfg := &r.cfg.Config
 	if cfg.Dir == "" {
 		return errors.New("dir: missing, give the directory of the ledger's copy")
@@ -106,13 +115,19 @@ func (r *rebuilder) open() error {
 		}
 		connect = r.hub.Connect
 	}
-	if r.copy, err = ledgercopy.Open(filepath.Join(cfg.Dir, CopyFolder), ledgercopy.KeyCheck(newKeyCheck(cfg.TokenKey)), cfg.Log); err != nil {
-		return err
-	}
 	if r.conn, err = connect(nats.Name("gateline rebuild")); err != nil {
 		return err
 	}
 	r.js, err = jetstream.New(r.conn, jetstream.WithPublishAsyncTimeout(moveAckTimeout))
+	return err
+}
+
+func (r *rebuilder) openCopy() error {
+	cfg := &r.cfg.Config
+	opened, err := ledgercopy.Open(filepath.Join(cfg.Dir, CopyFolder), ledgercopy.KeyCheck(newKeyCheck(cfg.TokenKey)), cfg.Log)
+	if err == nil {
+		r.copy = opened
+	}
 	return err
 }
 
@@ -149,16 +164,25 @@ func (r *rebuilder) run(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := r.removeFeed(ctx); err != nil || r.plan.Agree {
+		return err
+	}
+	return r.unmark(ctx)
+}
+
+// removeFeed removes feed and shards: the centre writes them anew.
+func (r *rebuilder) removeFeed(ctx context.Context) error {
 	for _, name := range []string{replication.StreamFeed, replication.StreamShards} {
 		err := r.insist(ctx, func() error { return r.js.DeleteStream(ctx, name) })
 		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return fmt.Errorf("remove the stream %s: %w; run this again", name, err)
 		}
 	}
-	if r.plan.Agree {
-		return nil
-	}
-	// The mark goes last: from then on a centre opens it.
+	return nil
+}
+
+// unmark takes the mark of the ledger away: from then on a centre opens it.
+func (r *rebuilder) unmark(ctx context.Context) error {
 	err := r.insist(ctx, func() error {
 		_, err := r.js.UpdateStream(ctx, r.config())
 		return err
@@ -217,8 +241,10 @@ func (r *rebuilder) look(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// mark tells what is written anew: another copy is not continued.
-func (r *rebuilder) mark() string { return fmt.Sprintf("%d %x", r.copy.Last(), r.copy.Chain()) }
+// mark tells what is written anew, and by what: another copy is not continued.
+func (r *rebuilder) mark() string { return r.prefix + markOf(r.copy) }
+
+func markOf(c *ledgercopy.Copy) string { return fmt.Sprintf("%d %x", c.Last(), c.Chain()) }
 
 // replace writes the stream from the copy, reads it back and compares.
 func (r *rebuilder) replace(ctx context.Context) error {

@@ -57,17 +57,14 @@ func benchEvent(r *rand.Rand, i, persons int) *event {
 		Record: gateway.Record{Class: gateway.ClassNormal, Anchor: 19000 + gateway.Day(i%200), AnchorMinute: uint16(r.IntN(1440))}}}
 }
 
-// What a start reads from a copy: -args -events 5000000 -persons 1250000 for a city.
-func BenchmarkReplay(b *testing.B) {
-	each := *replayEach
-	dir := filepath.Join(b.TempDir(), CopyFolder)
-	check := ledgercopy.KeyCheck(newKeyCheck(testKey()))
-	c, err := ledgercopy.Open(dir, check, nil)
+// fillCopy makes the copy in dir and returns how many bytes its messages have.
+func fillCopy(b *testing.B, dir string) (text int) {
+	c, err := ledgercopy.Open(dir, ledgercopy.KeyCheck(newKeyCheck(testKey())), nil)
 	if err != nil {
 		b.Fatal(err)
 	}
+	each := *replayEach
 	r := rand.New(rand.NewPCG(1, 2))
-	text := 0
 	var few [][]byte
 	for i := 0; i < *replayEvents; i += each {
 		few = append(few, benchMessage(b, r, i, each, *replayPersons))
@@ -82,6 +79,39 @@ func BenchmarkReplay(b *testing.B) {
 	if err := c.Close(); err != nil {
 		b.Fatal(err)
 	}
+	return text
+}
+
+// What a compaction of a ledger takes, from the first read to the receipt; with the same
+// flags.
+func BenchmarkCompact(b *testing.B) {
+	for b.Loop() {
+		b.StopTimer()
+		cfg := testConfig(b.TempDir(), &logtest.Buffer{})
+		text := fillCopy(b, filepath.Join(cfg.Dir, CopyFolder))
+		if _, err := Rebuild(b.Context(), RebuildConfig{Config: cfg}); err != nil {
+			b.Fatal(err)
+		}
+		runtime.GC()
+		b.StartTimer()
+		r, err := Compact(b.Context(), CompactConfig{Config: cfg, NewEpoch: true})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		b.ReportMetric(float64(text), "text-B")
+		b.ReportMetric(float64(r.Persons), "persons")
+		b.StartTimer()
+	}
+}
+
+// What a start reads from a copy: -args -events 5000000 -persons 1250000 for a city.
+func BenchmarkReplay(b *testing.B) {
+	dir := filepath.Join(b.TempDir(), CopyFolder)
+	check := ledgercopy.KeyCheck(newKeyCheck(testKey()))
+	text := fillCopy(b, dir)
+	var c *ledgercopy.Copy
+	var err error
 	var w *writer
 	for b.Loop() {
 		began := time.Now()

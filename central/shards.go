@@ -23,6 +23,10 @@ const (
 // load shards: the feed keeps its entries for a shard cycle and as long again.
 const ToleratedCut = 24 * time.Hour
 
+// DefaultFeedKeep is enough for any shard cycle. What ended is in no feed any more after
+// that (PRV-04).
+const DefaultFeedKeep = MaxShardCycle + ToleratedCut
+
 // MaxFeedKeep bounds how long a feed is said to be kept.
 const MaxFeedKeep = 10 * 365 * 24 * time.Hour
 

@@ -17,6 +17,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"gateline/internal/durable"
 )
 
 // hubMemory bounds JetStream's memory streams, of which the centre has none.
@@ -265,20 +267,12 @@ func (h *Hub) MarkMoved(to string) error {
 		err = errors.Join(err, f.Sync(), f.Close())
 	}
 	if err == nil {
-		err = syncDir(h.dir)
+		err = durable.SyncDir(h.dir)
 	}
 	if err != nil {
 		return fmt.Errorf("mark the directory of the streams %s as moved: %w; check the disk", h.dir, err)
 	}
 	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 func checkMoved(dir string) error {

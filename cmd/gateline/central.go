@@ -50,7 +50,7 @@ func newCentral(env environment) *cobra.Command {
 	c.Flags().StringVar(&config, "config", defaultCentralConfig, "configuration file")
 	c.Flags().BoolVar(&acceptClock, "accept-clock", false, "the clock is right though the last entry is more than 30 days old")
 	c.Flags().BoolVar(&verify, "verify", false, "compare every message of the ledger with its copy before serving, not only some")
-	c.AddCommand(newCentralMove(env), newCentralRebuild(env))
+	c.AddCommand(newCentralMove(env), newCentralRebuild(env), newCentralCompact(env), newCentralReceipt())
 	return c
 }
 
