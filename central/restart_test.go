@@ -74,6 +74,13 @@ func (r *running) checkFeed(compacted ...Receipt) []replication.Signed {
 		after[c.Destroyed.Last] = c.Kept.Last
 	}
 	all := r.entries()
+	if n := len(compacted); n > 0 {
+		// The first entry after the snapshot is the heartbeat of a start.
+		until(r.t, "the feed covers the snapshot", func() bool {
+			all = r.entries()
+			return all[len(all)-1].Source >= compacted[n-1].Kept.Last
+		})
+	}
 	follower := replication.NewFollower(replication.Start{Trusted: []gateway.FeedKey{r.cfg.FeedKeys[0].Public()}})
 	box := map[gateway.Token]gateway.Record{}
 	for i, e := range all {
