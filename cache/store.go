@@ -12,6 +12,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"gateline/gateway"
+	"gateline/internal/badgerdir"
 )
 
 // ErrClosed is returned by every call after Close.
@@ -151,7 +152,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := openBadger(h.badger(), &o)
+	db, err := badgerdir.Open(badgerOptions(h.badger(), &o), badger.OpenManaged)
 	if err != nil {
 		return nil, errors.Join(damaged(dir, err), h.close())
 	}

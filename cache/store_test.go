@@ -2,7 +2,6 @@ package cache
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -365,20 +364,5 @@ func TestOptions(t *testing.T) {
 		if _, err := Open(t.TempDir(), o); err == nil {
 			t.Errorf("%+v was taken", o)
 		}
-	}
-}
-
-func TestBadgerLogHidesKeys(t *testing.T) {
-	var b bytes.Buffer
-	l := badgerLog{slog.New(slog.NewTextHandler(&b, nil))}
-	token := stepKey(0x4142434445464748)
-	type compaction struct{ left []byte }
-	l.Errorf("compaction %d of %s failed: %v: %+v", 3, "x", errors.New("no room"), compaction{token})
-	l.Warningf("key %q %x %v\n", token, token, token)
-	l.Infof("key %q", token)
-	l.Debugf("key %q", token)
-	if got := b.String(); strings.Contains(got, "ABCDEFGH") || strings.Contains(got, "65 66 67") || strings.Contains(got, "4142") ||
-		!strings.Contains(got, "compaction 3 of x failed: no room: hidden") || strings.Count(got, "\n") != 2 {
-		t.Errorf("log:\n%s", got)
 	}
 }

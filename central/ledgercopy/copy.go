@@ -10,6 +10,8 @@ import (
 	"os"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"gateline/internal/badgerdir"
 )
 
 var (
@@ -85,7 +87,7 @@ func (c *Copy) open() error {
 	if err := errors.Join(writable(c.dir), checkSpace(c.dir)); err != nil {
 		return err
 	}
-	if c.db, err = openBadger(c.dir, c.log); err != nil {
+	if c.db, err = badgerdir.Open(badgerOptions(c.dir, c.log), badger.Open); err != nil {
 		if refused(err) {
 			return fmt.Errorf("open the copy of the ledger in %s: %w; give the centre what it lacks, then start it again", c.dir, err)
 		}

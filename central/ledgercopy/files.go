@@ -3,19 +3,15 @@ package ledgercopy
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
-	"github.com/dgraph-io/badger/v4/table"
 	"golang.org/x/sys/unix"
+
+	"gateline/internal/badgerdir"
 )
 
 const (
@@ -35,7 +31,7 @@ const (
 
 func badgerOptions(dir string, log *slog.Logger) badger.Options {
 	return badger.DefaultOptions(dir).
-		WithLogger(badgerLog{log}).
+		WithLogger(badgerdir.Logger(log)).
 		WithBypassLockGuard(true). // lockDir holds the lock
 		WithMemTableSize(memTableSize).
 		WithNumMemtables(2).
@@ -124,145 +120,4 @@ func checkSpace(dir string) error {
 		return fmt.Errorf("copy of the ledger in %s: %w: %d MiB free, %d MiB needed; free some", dir, ErrDiskFull, free>>20, minFree>>20)
 	}
 	return nil
-}
-
-// openBadger opens the store after looking at what Badger would meet with a panic on
-// a goroutine of its own, or not at all; package cache's DESIGN.md says more.
-func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
-	opt := badgerOptions(dir, log)
-	if err := sweep(dir); err != nil {
-		return nil, err
-	}
-	if err := verifyTables(dir, opt); err != nil {
-		return nil, err
-	}
-	defer recovered(&err)
-	return badger.Open(opt)
-}
-
-// sweep removes logs of no length, which a kill at the wrong instant leaves and Badger
-// refuses to open beside.
-func sweep(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if ext := filepath.Ext(e.Name()); ext != ".mem" && ext != ".vlog" {
-			continue
-		}
-		info, err := e.Info()
-		if err == nil && info.Mode().IsRegular() && info.Size() == 0 {
-			err = os.Remove(filepath.Join(dir, e.Name()))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// verifyTables checks every checksum of every table that the manifest names. Others
-// are leftovers of a crash, which Badger removes; without a manifest it would take
-// all of them for that.
-func verifyTables(dir string, opt badger.Options) error {
-	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
-	if errors.Is(err, os.ErrNotExist) {
-		names, err := filepath.Glob(filepath.Join(dir, "*.sst"))
-		if err != nil || len(names) == 0 {
-			return err
-		}
-		return fmt.Errorf("%d tables and no %s", len(names), badger.ManifestFilename)
-	}
-	if err != nil {
-		return err
-	}
-	manifest, _, err := badger.ReplayManifestFile(f, opt.ExternalMagicVersion, opt)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("%s: %w", badger.ManifestFilename, err)
-	}
-	v := verifier{options: table.Options{BlockSize: opt.BlockSize, Compression: opt.Compression, ZSTDCompressionLevel: opt.ZSTDCompressionLevel}}
-	for id := range manifest.Tables {
-		name := table.IDToFilename(id)
-		if err := v.verify(filepath.Join(dir, name), id); err != nil {
-			return fmt.Errorf("table %s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// verifier reads one table after another into the same memory: a sector that cannot
-// be read is then an error and not a fault.
-type verifier struct {
-	options table.Options
-	buffer  []byte
-}
-
-func (v *verifier) verify(path string, id uint64) (err error) {
-	defer recovered(&err)
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	size := int(info.Size())
-	v.buffer = slices.Grow(v.buffer[:0], size)[:size]
-	if _, err := io.ReadFull(f, v.buffer); err != nil {
-		return err
-	}
-	t, err := table.OpenInMemoryTable(v.buffer, id, &v.options)
-	if err != nil {
-		return err
-	}
-	t.Fd = f // its messages ask for the name
-	return t.VerifyChecksum()
-}
-
-// recovered turns a panic into an error. Badger's own panics quote what is stored, so
-// only the runtime's are passed on.
-func recovered(err *error) {
-	switch p := recover().(type) {
-	case nil:
-	case runtime.Error:
-		*err = fmt.Errorf("it cannot be parsed: %w", p)
-	default:
-		*err = errors.New("it cannot be parsed")
-	}
-}
-
-// badgerLog passes Badger's warnings and errors on, without arguments that could show
-// what is stored.
-type badgerLog struct{ log *slog.Logger }
-
-func (l badgerLog) Errorf(format string, args ...any) {
-	l.log.Error("badger: " + message(format, args))
-}
-
-func (l badgerLog) Warningf(format string, args ...any) {
-	l.log.Warn("badger: " + message(format, args))
-}
-
-func (badgerLog) Infof(string, ...any)  {}
-func (badgerLog) Debugf(string, ...any) {}
-
-// hidden stands for an argument that is not shown, whatever the verb.
-type hidden struct{}
-
-func (hidden) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("hidden")) }
-
-func message(format string, args []any) string {
-	shown := make([]any, len(args))
-	for i, a := range args {
-		switch a.(type) {
-		case error, string, int, int64, uint32, uint64, time.Duration:
-			shown[i] = a
-		default:
-			shown[i] = hidden{}
-		}
-	}
-	return strings.TrimSpace(fmt.Sprintf(format, shown...))
 }
