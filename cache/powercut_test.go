@@ -1,19 +1,14 @@
 package cache
 
 import (
-	"bufio"
-	"bytes"
-	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -151,53 +146,17 @@ func (p *promise) check(t *testing.T, s *Store) {
 	}
 }
 
-// cutPower starts a child on a store of the disk, cuts the power a while after
-// it started or, if updating is set, after it first acknowledged something, and
-// kills it.
+// cutPower starts a child on a store of the disk and cuts the power a while after
+// it started or, if updating is set, after it first acknowledged something.
 func (p *promise) cutPower(t *testing.T, disk *powercut.Disk, store string, life int, updating bool, after time.Duration) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
-	child := childCommand(t, "power", store)
-	c := exec.CommandContext(ctx, child.Path)
-	c.Env = append(child.Env, fmt.Sprintf("%s=%d %d", powerSeed, p.feed.seed, life))
-	var stderr bytes.Buffer
-	c.Stderr = &stderr
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	cut := make(chan error, 1)
-	var powerless atomic.Bool
-	var timer *time.Timer
-	var fault error // which any child has once the power is cut
-	for lines := bufio.NewReader(out); ; {
-		line, err := lines.ReadString('\n')
-		if err != nil {
-			break // a line without its end was not said
-		}
-		acknowledges, err := p.hear(strings.TrimSuffix(line, "\n"), !powerless.Load())
-		fault = errors.Join(fault, err)
-		if timer == nil && (acknowledges || !updating) {
-			timer = time.AfterFunc(after, func() {
-				powerless.Store(true)
-				cut <- errors.Join(disk.Cut(), c.Process.Kill())
-			})
-		}
-	}
+	env := []string{childMode + "=power", childDir + "=" + store, fmt.Sprintf("%s=%d %d", powerSeed, p.feed.seed, life)}
+	disk.CutUnder(env, after, func(line string, powered bool) (begin bool, err error) {
+		acknowledges, err := p.hear(line, powered)
+		return acknowledges || !updating, err
+	})
 	if p.lost != nil {
 		t.Error(p.lost)
-	}
-	early := timer == nil || timer.Stop()
-	if !early {
-		err = <-cut
-	}
-	ended := c.Wait()
-	if early || err != nil {
-		t.Fatalf("the child ended by itself, or the power could not be cut: %v, %v, %v\n%s", ended, err, fault, stderr.String())
 	}
 }
 

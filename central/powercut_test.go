@@ -1,17 +1,13 @@
 package central
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,58 +64,19 @@ func powerPerson(i int) string { return fmt.Sprintf("p%d", i/50) }
 // number of the feed, and the last card that it ever said it had bound.
 func powerLife(t *testing.T, disk *powercut.Disk, dir string, first int, after time.Duration) (last int, number uint64, said int) {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
-	c := exec.CommandContext(ctx, self)
-	c.Env = append(os.Environ(), powerDir+"="+dir, fmt.Sprintf("%s=%d", powerFirst, first))
-	var stderr bytes.Buffer
-	c.Stderr = &stderr
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	cut := make(chan error, 1)
-	var powerless atomic.Bool
-	var timer *time.Timer
-	fault := ""
-	for lines := bufio.NewReader(out); ; {
-		line, err := lines.ReadString('\n')
-		if err != nil {
-			break // a line without its end was not said
-		}
+	env := []string{powerDir + "=" + dir, fmt.Sprintf("%s=%d", powerFirst, first)}
+	disk.CutUnder(env, after, func(line string, powered bool) (bound bool, err error) {
 		var i int
 		var n uint64
 		if _, err := fmt.Sscan(line, &i, &n); err != nil {
-			fault += line
-			continue
+			return false, errors.New(line)
 		}
 		said = i
-		// A sync that the cut meets half-way may return without an error.
-		if !powerless.Load() {
+		if powered {
 			last, number = i, n
 		}
-		if timer == nil {
-			timer = time.AfterFunc(after, func() {
-				powerless.Store(true)
-				cut <- errors.Join(disk.Cut(), c.Process.Kill())
-			})
-		}
-	}
-	early := timer == nil || timer.Stop()
-	if !early {
-		err = <-cut
-	}
-	ended := c.Wait()
-	if early || err != nil {
-		t.Fatalf("the centre ended by itself, or the power could not be cut: %v, %v, %s\n%s", ended, err, fault, stderr.String())
-	}
+		return true, nil
+	})
 	return last, number, said
 }
 

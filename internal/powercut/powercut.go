@@ -9,12 +9,16 @@
 package powercut
 
 import (
+	"bufio"
+	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -32,6 +36,8 @@ const (
 	imageSize = 256 << 20
 	// patience bounds every wait for the kernel.
 	patience = 20 * time.Second
+	// lifetime bounds the life of a process whose power is to be cut.
+	lifetime = 60 * time.Second
 	// aloneName names the environment variable of a process with its own mounts.
 	aloneName = "GATELINE_POWERCUT_ALONE"
 )
@@ -155,6 +161,60 @@ func (d *Disk) Cut() error {
 		return errors.Join(err, f.Close())
 	}
 	return f.Close()
+}
+
+// CutUnder runs the test binary once more, with env added to its environment, cuts
+// the power a while after hear first asked for it, and kills the process. hear is
+// called on the calling goroutine with each whole line that the process says and
+// whether the power was still on when it was read: what is acknowledged without
+// power is nothing, because a sync that the cut meets half-way may return without
+// an error. An error of hear's is shown with the test's failure if the process
+// ended before the cut; any process has one after it.
+func (d *Disk) CutUnder(env []string, after time.Duration, hear func(line string, powered bool) (begin bool, err error)) {
+	d.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(d.t.Context(), lifetime)
+	defer cancel()
+	c := exec.CommandContext(ctx, self)
+	c.Env = append(os.Environ(), env...)
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	out, err := c.StdoutPipe()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	cut := make(chan error, 1)
+	var powerless atomic.Bool
+	var timer *time.Timer
+	var fault error
+	for lines := bufio.NewReader(out); ; {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			break // a line without its end was not said
+		}
+		begin, err := hear(strings.TrimSuffix(line, "\n"), !powerless.Load())
+		fault = errors.Join(fault, err)
+		if timer == nil && begin {
+			timer = time.AfterFunc(after, func() {
+				powerless.Store(true)
+				cut <- errors.Join(d.Cut(), c.Process.Kill())
+			})
+		}
+	}
+	early := timer == nil || timer.Stop()
+	if !early {
+		err = <-cut
+	}
+	ended := c.Wait()
+	if early || err != nil {
+		d.t.Fatalf("the process ended by itself, or the power could not be cut: %v, %v, %v\n%s", ended, err, fault, stderr.String())
+	}
 }
 
 // Restart mounts the disk anew, by which the kernel replays its journal. Nothing
