@@ -40,8 +40,11 @@ func (l *link) take(now time.Time, f *Frame, raw []byte) (out outcome, read *Rea
 }
 
 func isNAK(f *Frame, code NAKCode) bool {
+	if f.Code != ReplyNAK || f.Block != 0 {
+		return false // most replies: an error for each would be an allocation
+	}
 	n, err := ParseNAK(f.Data)
-	return f.Code == ReplyNAK && f.Block == 0 && err == nil && n.Code == code
+	return err == nil && n.Code == code
 }
 
 // inClear handles a reply outside the session: only a refusal is legal, and the
