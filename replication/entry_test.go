@@ -295,6 +295,19 @@ func FuzzDecodeEntry(f *testing.F) {
 	})
 }
 
+func BenchmarkEntryEncode(b *testing.B) {
+	e := Entry{Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: realisticChanges(500)}
+	var out []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		var err error
+		if out, err = appendSections(out[:0], &e); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkEntrySign encodes and signs.
 func BenchmarkEntrySign(b *testing.B) {
 	e, s := Entry{Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: realisticChanges(500)}, newSigner(testSecret(1))
 	var size int
