@@ -6,7 +6,7 @@ TESTTIMEOUT ?= 8m
 N           ?= 2000000
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all build test race vet fmt-check staticcheck fuzz bench bench-peers demo check
+.PHONY: all build test race vet fmt-check staticcheck fuzz bench bench-keep bench-all bench-peers demo check
 
 all: build
 
@@ -50,7 +50,16 @@ fuzz:
 		rm -f fuzz.log; \
 	done
 
+# The benchmarks whose figures are kept in benchmarks/kept, compared with those;
+# some three minutes. bench-keep makes the last run the kept one.
 bench:
+	$(GO) run ./internal/keptbench $(ARGS)
+
+bench-keep:
+	$(GO) run ./internal/keptbench -keep
+
+# Every benchmark there is, a city's sizes among them.
+bench-all:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 # Our store beside others on the same N records; see benchmarks/README.md.
