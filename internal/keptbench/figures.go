@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"os"
 	"regexp"
 	"runtime"
@@ -45,7 +46,7 @@ const referencePrefix = "BenchmarkReference/"
 // references says how much slower or faster the machine is now, by the median of
 // each reference.
 func references(kept, now []byte) string {
-	before, after := medians(kept, referencePrefix), medians(now, referencePrefix)
+	before, after := medians(kept, referencePrefix, timeUnit), medians(now, referencePrefix, timeUnit)
 	var b strings.Builder
 	fmt.Fprintf(&b, "kept on %s\nnow on  %s\n\nreference      kept ns    now ns  now/kept\n", machineOf(kept), machineOf(now))
 	var names []string
@@ -71,9 +72,31 @@ func machineOf(text []byte) string {
 	return "an unknown machine"
 }
 
-// medians returns the median time in nanoseconds of every benchmark whose name
-// begins with prefix.
-func medians(text []byte, prefix string) map[string]float64 {
+// allocations says which benchmarks allocate more or less often than they did. Those
+// that do it a hundred times a call vary by one.
+func allocations(kept, now []byte) string {
+	before, after := medians(kept, "Benchmark", allocUnit), medians(now, "Benchmark", allocUnit)
+	var moved []string
+	for name, n := range after {
+		if was, known := before[name]; known && math.Abs(n-was) > was/50 {
+			moved = append(moved, fmt.Sprintf("%s allocates %.0f times a call, kept are %.0f\n", strings.TrimPrefix(name, "Benchmark"), n, was))
+		}
+	}
+	if len(moved) == 0 {
+		return "Allocations are as kept.\n\n"
+	}
+	slices.Sort(moved)
+	return strings.Join(moved, "") + "\n"
+}
+
+const (
+	timeUnit  = "ns/op"
+	allocUnit = "allocs/op"
+)
+
+// medians returns the median in unit of every benchmark whose name begins with
+// prefix.
+func medians(text []byte, prefix, unit string) map[string]float64 {
 	all := make(map[string][]float64)
 	for line := range bytes.Lines(text) {
 		fields := strings.Fields(string(line))
@@ -81,16 +104,16 @@ func medians(text []byte, prefix string) map[string]float64 {
 			continue
 		}
 		for i := 2; i+1 < len(fields); i += 2 {
-			if ns, err := strconv.ParseFloat(fields[i], 64); err == nil && fields[i+1] == "ns/op" {
-				all[fields[0]] = append(all[fields[0]], ns)
+			if value, err := strconv.ParseFloat(fields[i], 64); err == nil && fields[i+1] == unit {
+				all[fields[0]] = append(all[fields[0]], value)
 			}
 		}
 	}
 	middle := make(map[string]float64, len(all))
-	for name, times := range all {
-		slices.Sort(times)
-		n := len(times)
-		middle[name] = (times[(n-1)/2] + times[n/2]) / 2
+	for name, values := range all {
+		slices.Sort(values)
+		n := len(values)
+		middle[name] = (values[(n-1)/2] + values[n/2]) / 2
 	}
 	return middle
 }

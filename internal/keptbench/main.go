@@ -125,7 +125,7 @@ func measure(ctx context.Context, out io.Writer, path string, s suite, benchtime
 		return fmt.Errorf("run the benchmarks of %s: %w; go test -bench '%s' ./%s shows why", s.dir, err, s.pattern(), s.dir)
 	}
 	for _, name := range s.names {
-		if len(medians(text, "Benchmark"+name)) == 0 {
+		if len(medians(text, "Benchmark"+name, timeUnit)) == 0 {
 			return fmt.Errorf("run the benchmarks of %s: Benchmark%s is not there; take its name from the list or give it back", s.dir, name)
 		}
 	}
@@ -133,7 +133,8 @@ func measure(ctx context.Context, out io.Writer, path string, s suite, benchtime
 	return err
 }
 
-// compare says how the references moved, then what did.
+// compare says how the references moved, then what did: allocations, and times by
+// benchstat, where ~ is what may be chance.
 func compare(ctx context.Context, w io.Writer) error {
 	kept, err := os.ReadFile(keptFile)
 	if errors.Is(err, os.ErrNotExist) {
@@ -147,11 +148,11 @@ func compare(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("read the run: %w; run make bench again", err)
 	}
-	if _, err := io.WriteString(w, references(kept, now)); err != nil {
+	if _, err := io.WriteString(w, references(kept, now)+allocations(kept, now)); err != nil {
 		return err
 	}
 	c := exec.CommandContext(ctx, "go", "run", benchstat, "-table", "pkg", "-ignore", "goos,goarch,cpu,machine",
-		"-filter", ".unit:(sec/op OR allocs/op)", "kept="+keptFile, "now="+runFile)
+		"-filter", ".unit:sec/op", "kept="+keptFile, "now="+runFile)
 	c.Stdout, c.Stderr = w, os.Stderr
 	if err := c.Run(); err != nil {
 		return fmt.Errorf("compare by benchstat: %w; %s and %s have the figures", err, keptFile, runFile)

@@ -54,12 +54,24 @@ func TestReferences(t *testing.T) {
 	if strings.Contains(text, "gone") || strings.Contains(text, "novel") {
 		t.Errorf("what only one of them has is compared:\n%s", text)
 	}
-	if m := medians([]byte(keptText), "BenchmarkOther"); len(m) != 1 || m["BenchmarkOther"] != 7 {
+	if m := medians([]byte(keptText), "BenchmarkOther", timeUnit); len(m) != 1 || m["BenchmarkOther"] != 7 {
 		t.Errorf("%v", m)
 	}
 	even := "BenchmarkX 1 1 ns/op\nBenchmarkX 1 2 ns/op\n"
-	if m := medians([]byte(even), "Benchmark"); math.Abs(m["BenchmarkX"]-1.5) > 1e-9 {
+	if m := medians([]byte(even), "Benchmark", timeUnit); math.Abs(m["BenchmarkX"]-1.5) > 1e-9 {
 		t.Errorf("%v", m)
+	}
+}
+
+func TestAllocations(t *testing.T) {
+	const kept = "BenchmarkA 1 5 ns/op 0 B/op 0 allocs/op\nBenchmarkB 1 5 ns/op 9 B/op 100 allocs/op\nBenchmarkC 1 5 ns/op 9 B/op 3 allocs/op\n"
+	now := strings.NewReplacer("0 allocs", "1 allocs", "3 allocs", "2 allocs").Replace(kept) // 100 becomes 101
+	want := "A allocates 1 times a call, kept are 0\nC allocates 2 times a call, kept are 3\n\n"
+	if got := allocations([]byte(kept), []byte(now)); got != want {
+		t.Errorf("%q", got)
+	}
+	if got := allocations([]byte(kept), []byte(kept)); got != "Allocations are as kept.\n\n" {
+		t.Errorf("%q", got)
 	}
 }
 
