@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// BenchmarkMAC is the proof of a frame that fits one AES block, and of one that
-// takes three, as a tap with its credential does.
+// BenchmarkMAC is a MAC over one AES block and over three; a tap that a gate proves
+// has two.
 func BenchmarkMAC(b *testing.B) {
 	mac := NewMAC(make([]byte, 16))
 	for name, size := range map[string]int{"16-bytes": 16, "40-bytes": 40} {
