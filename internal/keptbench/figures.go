@@ -73,12 +73,12 @@ func machineOf(text []byte) string {
 }
 
 // allocations says which benchmarks allocate more or less often than they did. Those
-// that do it a hundred times a call vary by one.
+// that do it a hundred times a call vary by a few, and by more in a short run.
 func allocations(kept, now []byte) string {
 	before, after := medians(kept, "Benchmark", allocUnit), medians(now, "Benchmark", allocUnit)
 	var moved []string
 	for name, n := range after {
-		if was, known := before[name]; known && math.Abs(n-was) > was/50 {
+		if was, known := before[name]; known && math.Abs(n-was) > was/20 {
 			moved = append(moved, fmt.Sprintf("%s allocates %.0f times a call, kept are %.0f\n", strings.TrimPrefix(name, "Benchmark"), n, was))
 		}
 	}
