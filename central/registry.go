@@ -2,6 +2,7 @@ package central
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,6 +52,7 @@ func verbs() []verb {
 		{VerbListEnd, parseListEnd, rules.EndOfList{}},
 		{VerbListExpire, parseListExpire, rules.Expire{}},
 		{VerbGuardianWithdraw, parseGuardian, rules.WithdrawStudent{}},
+		{VerbConflictList, parseConflicts, rules.ListCases{}},
 		{VerbConflictResolve, parseResolve, rules.Resolve{}},
 		{VerbHealthReport, parseHealth, rules.Reports{}},
 		{VerbPersonDied, parsePerson(func(p Person) rules.Command { return rules.Died{Person: p} }), rules.Died{}},
@@ -219,6 +221,14 @@ func (r *registry) reply(a asked, out answer) RegistryReply {
 			shown.Since = time.Unix(b.Since, 0).In(gateway.Zone)
 		}
 		reply.Bindings = append(reply.Bindings, shown)
+	}
+	for _, c := range from.Cases {
+		shown := ShownCase{CardKind: r.kind(c.Kind), Reason: c.Reason, Since: time.Unix(c.Since, 0).In(gateway.Zone), List: c.List, Run: c.Run}
+		shown.Medium = c.Medium // as it will be bound
+		reply.Cases = append(reply.Cases, shown)
+	}
+	if from.Next != (rules.CaseMark{}) {
+		reply.Next = hex.EncodeToString(from.Next[:])
 	}
 	for _, card := range from.Helped {
 		reply.Helped = append(reply.Helped, r.kind(card.Kind))

@@ -123,6 +123,11 @@ func (c *Channel) WithdrawGuardian(ctx context.Context, q GuardianRequest) (Regi
 	return c.Do(ctx, VerbGuardianWithdraw, q)
 }
 
+// Conflicts lists what waits (BO-02, TOP-05).
+func (c *Channel) Conflicts(ctx context.Context, q ConflictsRequest) (RegistryReply, error) {
+	return c.Do(ctx, VerbConflictList, q)
+}
+
 // Resolve settles what waits for a human (BO-02).
 func (c *Channel) Resolve(ctx context.Context, q ResolveRequest) (RegistryReply, error) {
 	return c.Do(ctx, VerbConflictResolve, q)

@@ -294,6 +294,19 @@ func parseGuardian(d *door, data []byte) (asked, *Refusal) {
 	return asked{id: q.ID, command: rules.WithdrawStudent{Token: card.Token, Guardian: guardian}}, inField(refusal, "guardian")
 }
 
+func parseConflicts(_ *door, data []byte) (asked, *Refusal) {
+	var q ConflictsRequest
+	if len(data) == 0 {
+		return asked{command: rules.ListCases{}}, nil
+	}
+	refusal := decodeRequest(data, maxSmallRequest, "after", &q)
+	var c rules.ListCases
+	if refusal == nil && q.After != "" && !decodeHex(c.After[:], []byte(q.After)) {
+		refusal = refuse(CodeMalformed, "after: not the next of an answer; leave it out for the first page")
+	}
+	return asked{command: c}, refusal
+}
+
 func parseResolve(d *door, data []byte) (asked, *Refusal) {
 	var q ResolveRequest
 	if refusal := decodeRequest(data, maxSmallRequest, "id, credential, grant", &q); refusal != nil {

@@ -29,6 +29,7 @@ const (
 	VerbListEnd          = "list.end"
 	VerbListExpire       = "list.expire"
 	VerbGuardianWithdraw = "guardian.withdraw"
+	VerbConflictList     = "conflict.list"
 	VerbConflictResolve  = "conflict.resolve"
 	VerbHealthReport     = "health.report"
 	VerbPersonDied       = "person.died"
@@ -213,6 +214,12 @@ type GuardianRequest struct {
 	Guardian   Who    `json:"guardian"`
 }
 
+// ConflictsRequest asks for what waits (BO-02, TOP-05), rules.CasesPage at a time.
+type ConflictsRequest struct {
+	// After is RegistryReply.Next of the page before; empty = the first page.
+	After string `json:"after,omitempty"`
+}
+
 // ResolveRequest is a human's word on what waits (BO-02): Grant gives the card to
 // the person it waits for.
 type ResolveRequest struct {
@@ -292,6 +299,10 @@ type RegistryReply struct {
 	More bool `json:"more,omitempty"`
 	// Rows are those that were not simply taken. A repeated request has none.
 	Rows []RowReply `json:"rows,omitempty"`
+	// Cases answer VerbConflictList, and Next is the After of the next page; empty
+	// = these were the last.
+	Cases []ShownCase `json:"cases,omitempty"`
+	Next  string      `json:"next,omitempty"`
 	// Kind answers VerbCardLookUp, Bindings and Helped answer VerbOwn, Stats
 	// answers VerbStatistics.
 	Kind     *CardKind       `json:"kind,omitempty"`
@@ -327,6 +338,19 @@ type ShownBinding struct {
 	// Since is when it was made; zero while it waits for a slot (TOP-05).
 	Since   time.Time `json:"since,omitzero"`
 	Waiting bool      `json:"waiting,omitempty"`
+}
+
+// ShownCase is what may be seen of a card that waits: neither its number nor a
+// person.
+type ShownCase struct {
+	CardKind
+	// Reason is slot or owner (rules.CaseReason).
+	Reason rules.CaseReason `json:"reason"`
+	Since  time.Time        `json:"since"`
+	// List and Run are those of the delivery that named the card; 0 = no list, and
+	// 0 = an incremental delivery.
+	List uint8  `json:"list,omitempty"`
+	Run  uint32 `json:"run,omitempty"`
 }
 
 // RegistryCounts are the counters of TIME-04.

@@ -87,7 +87,7 @@ func TestServicesFields(t *testing.T) {
 	}
 	fields := map[string]bool{}
 	for _, v := range []any{HelpRequest{}, SwapRequest{}, UnbindRequest{}, RideWithdrawRequest{}, CardRequest{}, ReplaceRequest{}, LookRequest{}, OwnRequest{}, ListRequest{}, ListEndRequest{},
-		ListExpireRequest{}, GuardianRequest{}, ResolveRequest{}, HealthRequest{}, PersonRequest{}, MergeRequest{}, SplitRequest{}, RegistryReply{}} {
+		ListExpireRequest{}, GuardianRequest{}, ConflictsRequest{}, ResolveRequest{}, HealthRequest{}, PersonRequest{}, MergeRequest{}, SplitRequest{}, RegistryReply{}} {
 		jsonFields(reflect.TypeOf(v), fields)
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {

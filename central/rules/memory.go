@@ -164,6 +164,11 @@ func (m *Memory) Case(t gateway.Token) (Case, bool) {
 	return c, ok
 }
 
+// CasesAfter implements View. It looks at every case.
+func (m *Memory) CasesAfter(mark CaseMark, most int) []Case {
+	return mark.after(maps.Values(m.cases), most)
+}
+
 // Helped implements View.
 func (m *Memory) Helped(p Person) []Binding {
 	i, known := m.byPerson[p]

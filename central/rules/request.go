@@ -79,6 +79,10 @@ type Answer struct {
 	Kind     KindCode
 	Bindings []Shown
 	Helped   []Card
+	// Cases answers ListCases; Next is where the next page begins, zero = there
+	// is none.
+	Cases []ShownCase
+	Next  CaseMark
 	// Stats answers Statistics.
 	Stats Stats
 }
@@ -98,6 +102,19 @@ type Shown struct {
 	Source  Source
 	Since   int64 // Unix seconds; 0 while it waits
 	Waiting bool  // TOP-05
+}
+
+// ShownCase is what may be seen of a card that waits: neither the card nor a
+// person.
+type ShownCase struct {
+	Kind   KindCode
+	Medium Medium
+	Reason CaseReason
+	Since  int64 // Unix seconds
+	// List and Run are those of the delivery that named the card; 0 = none, and 0
+	// = an incremental one.
+	List uint8
+	Run  uint32
 }
 
 // RequestKey is a hash of a request's channel and id.

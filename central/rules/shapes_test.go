@@ -18,7 +18,7 @@ func commands() []Command {
 	return []Command{
 		Upgrade{Card: c, Person: p}, Help{Card: c, Person: p, Helper: p}, Swap{Old: c.Token, New: c, Person: p},
 		Unbind{Token: c.Token, By: p}, Return{c.Token}, Replace{Old: c.Token, New: c}, Authorise{Account: c, Person: p},
-		Withdraw{Account: c.Token, Person: p}, Issue{Card: c, Person: p}, CheckTopUp{c}, ReportLoss{}, LookUp{c}, Own{p}, Statistics{},
+		Withdraw{Account: c.Token, Person: p}, Issue{Card: c, Person: p}, CheckTopUp{c}, ReportLoss{}, LookUp{c}, Own{p}, ListCases{}, Statistics{},
 		Report{Person: p, Anchor: secretDay}, Reports{[]Report{{Person: p, Anchor: secretDay}}}, Concessions{Rows: rows}, Students{Rows: rows}, EndOfList{}, Expire{}, Died{p},
 		WithdrawStudent{Token: c.Token, Guardian: p}, Resolve{Token: c.Token}, Merge{From: p, Into: p},
 		Split{From: p, Into: p, Tokens: []gateway.Token{c.Token}}, Delete{p},
@@ -48,7 +48,7 @@ func shapes() []any {
 	b := Binding{Card: Card{Token: secretToken}, Person: secretPerson, Helper: secretPerson, Listing: Listing{Guardian: secretPerson}}
 	h := Holder{Person: secretPerson, Record: gateway.Record{Anchor: secretDay}, Bindings: []Binding{b}, Cases: []Case{{Want: b}}}
 	return append(all, secretPerson, b, h, b.Listing, b.Card, Case{Want: b}, Refusal{},
-		Answer{Bindings: []Shown{{Card: b.Card}}, Helped: []Card{b.Card}}, Row{Card: b.Card, Person: secretPerson, Guardian: secretPerson})
+		Answer{Bindings: []Shown{{Card: b.Card}}, Helped: []Card{b.Card}}, markOf(Case{Want: b}), Row{Card: b.Card, Person: secretPerson, Guardian: secretPerson})
 }
 
 const (

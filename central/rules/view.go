@@ -133,6 +133,9 @@ type View interface {
 	Holder(Person) Holder
 	// Case returns what waits for a token, if anything does.
 	Case(gateway.Token) (Case, bool)
+	// CasesAfter returns what waits behind a mark, in the order of the marks, at
+	// most most of it.
+	CasesAfter(mark CaseMark, most int) []Case
 	// Helped returns the bindings that a helper has made for others, in the
 	// order of their tokens.
 	Helped(Person) []Binding

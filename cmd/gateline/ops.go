@@ -59,6 +59,8 @@ type answer struct {
 	Kind     *central.CardKind      `json:"kind,omitempty"`
 	Bindings []central.ShownBinding `json:"bindings,omitempty"`
 	Helped   []central.CardKind     `json:"helped,omitempty"`
+	Cases    *[]central.ShownCase   `json:"cases,omitempty"` // nil = they were not asked for
+	More     bool                   `json:"more,omitempty"`  // there are others
 	problem
 
 	text string
@@ -88,7 +90,7 @@ func newOps(env environment) *cobra.Command {
 		group("ride", "Authorise ride-code accounts", newRideAuthorise(o), newRideWithdraw(o)),
 		group("person", "Report the status of a person, and correct who is who", newPersonReport(o), newPersonShow(o), newPersonMerge(o), newPersonSplit(o), newPersonForget(o)),
 		newList(o),
-		group("conflict", "Settle what waits for a human", newConflictResolve(o)),
+		group("conflict", "List and settle what waits for a human", newConflictList(o), newConflictResolve(o)),
 		newImport(o),
 		group("policy", "Set and show the policy", newPolicySet(o), newPolicyShow(o), newPolicySunset(o)),
 		group("feed", "Change the key of the feed", newFeedRotate(o)),

@@ -77,60 +77,56 @@ func (w *whoFlag) who(t *typist) (central.Who, error) {
 	return central.ByDocument(w.document, number), err
 }
 
-func newCardLookUp(o *ops) *cobra.Command {
+// aboutCard asks the registry's service about the card that a command names by
+// --credential and by nothing else.
+func (o *ops) aboutCard(c *cobra.Command, ask func(context.Context, *central.Channel, string) (central.RegistryReply, error), say func(*answer)) *cobra.Command {
 	var flag string
-	c := &cobra.Command{
-		Use:   "lookup --credential C",
-		Short: "Show the kind of a card",
-		Long: "Shows the kind of a card by its number: whether it is one that is served here at\n" +
-			"all. It never tells whether or by whom it is bound.\n\n" + aboutCredentials,
-		Args: cobra.NoArgs,
-		RunE: o.run(func(cmd *cobra.Command, _ []string) (answer, error) {
-			if err := need(cmd, "credential"); err != nil {
-				return answer{}, err
-			}
-			text, err := credential(cmd, flag)
-			if err != nil {
-				return answer{}, err
-			}
-			a, err := o.registry(cmd, func(ctx context.Context, c *central.Channel) (central.RegistryReply, error) {
-				return c.LookUp(ctx, text)
-			})
-			if err == nil && a.Kind != nil {
-				a.text = fmt.Sprintf("kind    %s %s\nmedium  %s", a.Kind.Name, a.Kind.ZH, a.Kind.Medium)
-			}
-			return a, err
-		}),
-	}
+	c.Long += "\n\n" + aboutCredentials
+	c.Args = cobra.NoArgs
+	c.RunE = o.run(func(cmd *cobra.Command, _ []string) (answer, error) {
+		if err := need(cmd, "credential"); err != nil {
+			return answer{}, err
+		}
+		text, err := credential(cmd, flag)
+		if err != nil {
+			return answer{}, err
+		}
+		a, err := o.registry(cmd, func(ctx context.Context, c *central.Channel) (central.RegistryReply, error) {
+			return ask(ctx, c, text)
+		})
+		if err == nil {
+			say(&a)
+		}
+		return a, err
+	})
 	c.Flags().StringVar(&flag, "credential", "", credentialUsage)
 	return c
 }
 
+func newCardLookUp(o *ops) *cobra.Command {
+	return o.aboutCard(&cobra.Command{
+		Use:   "lookup --credential C",
+		Short: "Show the kind of a card",
+		Long: "Shows the kind of a card by its number: whether it is one that is served here at\n" +
+			"all. It never tells whether or by whom it is bound.",
+	}, func(ctx context.Context, c *central.Channel, card string) (central.RegistryReply, error) {
+		return c.LookUp(ctx, card)
+	}, func(a *answer) {
+		if a.Kind != nil {
+			a.text = fmt.Sprintf("kind    %s %s\nmedium  %s", a.Kind.Name, a.Kind.ZH, a.Kind.Medium)
+		}
+	})
+}
+
 func newCardReturn(o *ops) *cobra.Command {
-	var flag string
-	c := &cobra.Command{
+	return o.aboutCard(&cobra.Command{
 		Use:   "return --credential C",
 		Short: "Take a card back",
 		Long: "Ends the binding of a card that was given back, whoever has it, and what waits for\n" +
-			"that card.\n\n" + aboutCredentials,
-		Args: cobra.NoArgs,
-		RunE: o.run(func(cmd *cobra.Command, _ []string) (answer, error) {
-			if err := need(cmd, "credential"); err != nil {
-				return answer{}, err
-			}
-			text, err := credential(cmd, flag)
-			if err != nil {
-				return answer{}, err
-			}
-			a, err := o.registry(cmd, func(ctx context.Context, c *central.Channel) (central.RegistryReply, error) {
-				return c.Return(ctx, central.CardRequest{Credential: text})
-			})
-			a.tell("taken back", "nothing to do: it is not bound")
-			return a, err
-		}),
-	}
-	c.Flags().StringVar(&flag, "credential", "", credentialUsage)
-	return c
+			"that card.",
+	}, func(ctx context.Context, c *central.Channel, card string) (central.RegistryReply, error) {
+		return c.Return(ctx, central.CardRequest{Credential: card})
+	}, func(a *answer) { a.tell("taken back", "nothing to do: it is not bound") })
 }
 
 func newCardReplace(o *ops) *cobra.Command {
@@ -232,44 +228,5 @@ func newRideWithdraw(o *ops) *cobra.Command {
 	}
 	c.Flags().StringVar(&flag, "credential", "", credentialUsage)
 	person.flags(c, "person", "the person")
-	return c
-}
-
-func newConflictResolve(o *ops) *cobra.Command {
-	var flag string
-	var grant, keep bool
-	c := &cobra.Command{
-		Use:   "resolve --credential C --grant|--keep",
-		Short: "Decide who has a card that a list gives to another person",
-		Long: "Decides a conflict: a card that a list gives to another person than the one who has\n" +
-			"it. --grant gives it to the person of the list and ends the binding that is there;\n" +
-			"--keep leaves all as it is. Conflicts are told where the list is delivered, and\n" +
-			"listed nowhere.\n\n" + aboutCredentials,
-		Args: cobra.NoArgs,
-		RunE: o.run(func(cmd *cobra.Command, _ []string) (answer, error) {
-			if err := need(cmd, "credential"); err != nil {
-				return answer{}, err
-			}
-			if grant == keep {
-				return answer{}, errUsage{errors.New("say either --grant or --keep")}
-			}
-			text, err := credential(cmd, flag)
-			if err != nil {
-				return answer{}, err
-			}
-			a, err := o.registry(cmd, func(ctx context.Context, c *central.Channel) (central.RegistryReply, error) {
-				return c.Resolve(ctx, central.ResolveRequest{Credential: text, Grant: grant})
-			})
-			word := "kept: all stays as it is"
-			if grant {
-				word = "granted: the person of the list has the card"
-			}
-			a.tell(word, "nothing to do: nothing waits for this card")
-			return a, err
-		}),
-	}
-	c.Flags().StringVar(&flag, "credential", "", credentialUsage)
-	c.Flags().BoolVar(&grant, "grant", false, "give the card to the person of the list")
-	c.Flags().BoolVar(&keep, "keep", false, "leave it with the person who has it")
 	return c
 }

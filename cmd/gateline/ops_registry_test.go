@@ -99,7 +99,15 @@ func TestOpsList(t *testing.T) {
 	if !strings.Contains(real.out, "next: correct the rejected rows and deliver them with --full 7, then 'gateline ops list end --list 1 --run 7'") {
 		t.Errorf("no next step in\n%s", real.out)
 	}
-	walk(t, env, []step{{args: words("conflict resolve --grant --credential " + listCard(1)), out: "granted"}})
+	walk(t, env, []step{
+		{args: words("conflict list"), out: "  owner      1           7  physical  elderly-disabled-care 养老助残卡\n"},
+		{args: words("conflict list --json --channel back-office"), out: `"cases":[{"name":"elderly-disabled-care","zh":"养老助残卡","medium":"physical","reason":"owner","since":"`},
+		{args: words("conflict list --channel app"), code: 1, err: "E116"},
+		{args: words("conflict list --most 0"), code: 2, err: "--most is not 1 to 100000"},
+		{args: words("conflict resolve --grant --credential " + listCard(1)), out: "granted"},
+		{args: words("conflict list"), out: "nothing waits\n"},
+		{args: words("conflict list --json"), out: `"cases":[]`},
+	})
 
 	// The next full delivery names one card rightly and one in a row at fault: the
 	// second is not taken for missing.
