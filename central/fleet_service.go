@@ -55,17 +55,17 @@ type FleetStation struct {
 	Hours []replication.Hour `json:"hours"`
 }
 
-// fleetEndpoint answers requests on one subject by itself.
-type fleetEndpoint struct {
+// directEndpoint answers requests on one subject by itself.
+type directEndpoint struct {
 	subject string
 	answer  func(context.Context, []byte) (reply, *Refusal)
 }
 
-func (w *fleetWatch) endpoints() []fleetEndpoint {
-	return []fleetEndpoint{{SubjectFleetList, w.list}, {SubjectFleetShow, w.show}, {SubjectFleetForget, w.forget}}
+func (w *fleetWatch) endpoints() []directEndpoint {
+	return []directEndpoint{{SubjectFleetList, w.list}, {SubjectFleetShow, w.show}, {SubjectFleetForget, w.forget}}
 }
 
-func (e fleetEndpoint) handler(conn *nats.Conn) micro.HandlerFunc {
+func (e directEndpoint) handler(conn *nats.Conn) micro.HandlerFunc {
 	return func(request micro.Request) {
 		ctx, cancel := context.WithTimeout(context.Background(), fleetTimeout)
 		defer cancel()
@@ -191,9 +191,9 @@ func (c *Client) ForgetStation(ctx context.Context, station string) (Done, error
 	return c.command(ctx, SubjectFleetForget, fleetStationRequest{Station: station})
 }
 
-// addFleet puts the endpoints of the fleet on the service.
-func addFleet(service micro.Service, conn *nats.Conn, w *fleetWatch) error {
-	for _, e := range w.endpoints() {
+// addDirect puts endpoints that answer by themselves on the service.
+func addDirect(service micro.Service, conn *nats.Conn, endpoints []directEndpoint) error {
+	for _, e := range endpoints {
 		err := service.AddEndpoint(endpointName(e.subject), e.handler(conn),
 			micro.WithEndpointSubject(e.subject), micro.WithEndpointPendingLimits(maxEndpointRequests, maxEndpointBytes))
 		if err != nil {

@@ -21,6 +21,8 @@ type reply struct {
 	Stats    *Stats            `json:"stats,omitempty"`
 	Fleet    *FleetPage        `json:"fleet,omitempty"`
 	Station  *FleetStation     `json:"station,omitempty"`
+	Verbs    []string          `json:"verbs,omitempty"` // of the service
+	Schema   *VerbSchema       `json:"schema,omitempty"`
 	Code     Code              `json:"code,omitempty"`
 	ZH       string            `json:"zh,omitempty"`
 	EN       string            `json:"en,omitempty"`
@@ -69,7 +71,7 @@ const (
 // request comes in and hands a command to the queue; the writer answers.
 func openService(conn *nats.Conn, cfg Config, q *queue) (micro.Service, error) {
 	service, err := micro.AddService(conn, micro.Config{
-		Name: ServiceName, Version: ServiceVersion, Description: "registry and policy of the centre",
+		Name: ServiceName, Version: ServiceVersion, Description: "registry and policy of the centre", Metadata: schemaMetadata(SubjectSchema),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start the service %s: %w", ServiceName, err)

@@ -98,6 +98,7 @@ func openRegistry(conn *nats.Conn, cfg Config, q *queue) (*registry, error) {
 	var err error
 	r.service, err = micro.AddService(conn, micro.Config{
 		Name: RegistryName, Version: ServiceVersion, Description: "who has upgraded what, for channels, back office and health source",
+		Metadata: schemaMetadata(RegistrySubject("CHANNEL", VerbSchemaOf)),
 	})
 	if err != nil {
 		_ = r.close() // the cause is err
@@ -111,6 +112,10 @@ func openRegistry(conn *nats.Conn, cfg Config, q *queue) (*registry, error) {
 			_ = r.close() // the cause is err
 			return nil, fmt.Errorf("serve %s: %w", RegistrySubject("*", v.name), err)
 		}
+	}
+	if err := r.addSchema(); err != nil {
+		_ = r.close() // the cause is err
+		return nil, err
 	}
 	if err := conn.FlushTimeout(openTimeout); err != nil {
 		_ = r.close() // the cause is err

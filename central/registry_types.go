@@ -309,6 +309,9 @@ type RegistryReply struct {
 	Bindings []ShownBinding  `json:"bindings,omitempty"`
 	Helped   []CardKind      `json:"helped,omitempty"`
 	Stats    *RegistryCounts `json:"stats,omitempty"`
+	// Verbs and Schema answer VerbSchemaOf.
+	Verbs  []string    `json:"verbs,omitempty"`
+	Schema *VerbSchema `json:"schema,omitempty"`
 	// What follows is set in a refusal; the client makes a *Refusal of it.
 	Code   Code   `json:"code,omitempty"`
 	ZH     string `json:"zh,omitempty"`

@@ -95,7 +95,7 @@ func newOps(env environment) *cobra.Command {
 		group("policy", "Set and show the policy", newPolicySet(o), newPolicyShow(o), newPolicySunset(o)),
 		group("feed", "Change the key of the feed", newFeedRotate(o)),
 		group("station", "Set what a station does", newStationMode(o)),
-		newStats(o),
+		newStats(o), newSchema(o),
 	)
 	c.Long = "Gives commands to a running centre. The feed number of an answer is the entry of\n" +
 		"the feed at which the effect is complete: a box that shows it, or a greater one,\n" +
