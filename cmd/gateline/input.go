@@ -66,11 +66,7 @@ func (i input) await(fd int) error {
 	return i.ctx.Err()
 }
 
-// line reads one line, without its end.
-func (i input) line() (string, error) {
-	return readLine(bufio.NewReader(io.LimitReader(i, maxAnswer)))
-}
-
+// readLine reads one line, without its end.
 func readLine(r *bufio.Reader) (string, error) {
 	text, err := r.ReadString('\n')
 	if err != nil && !(errors.Is(err, io.EOF) && text != "") {
@@ -125,18 +121,17 @@ func confirm(cmd *cobra.Command, yes bool, what, word string) error {
 	if yes {
 		return nil
 	}
-	return retype(cmd, what, word, word, "--yes")
+	return newTypist(cmd).retype(what, word, word, "--yes")
 }
 
 // retype is confirm for a word that is shown otherwise, and another flag by which a
 // script says that it is meant.
-func retype(cmd *cobra.Command, what, shown, word, flag string) error {
-	in := inputOf(cmd)
-	if !in.terminal() {
+func (t *typist) retype(what, shown, word, flag string) error {
+	if !t.in.terminal() {
 		return errUsage{fmt.Errorf("%s; say %s if that is meant", what, flag)}
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s.\nType %s to go on: ", what, shown)
-	text, err := in.line()
+	fmt.Fprintf(t.prompt, "%s.\nType %s to go on: ", what, shown)
+	text, err := readLine(t.lines)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read the confirmation: %w", err)
 	}

@@ -88,7 +88,7 @@ func newOps(env environment) *cobra.Command {
 	c := group("ops", "Give commands to the centre",
 		group("card", "Bind, unbind, look up, take back and replace credentials", newCardBind(o), newCardUnbind(o), newCardLookUp(o), newCardReturn(o), newCardReplace(o)),
 		group("ride", "Authorise ride-code accounts", newRideAuthorise(o), newRideWithdraw(o)),
-		group("person", "Report the status of a person, and correct who is who", newPersonReport(o), newPersonShow(o), newPersonMerge(o), newPersonSplit(o), newPersonForget(o)),
+		group("person", "Report the status of a person, and correct who is who", newPersonReport(o), newPersonShow(o), newPersonMerge(o), newPersonSplit(o), newPersonDied(o), newPersonForget(o)),
 		newList(o),
 		group("conflict", "List and settle what waits for a human", newConflictList(o), newConflictResolve(o)),
 		newImport(o),

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"gateline/central"
-	"gateline/central/rules"
 	"gateline/gateway"
 )
 
@@ -40,8 +39,7 @@ func newConflictList(o *ops) *cobra.Command {
 		}),
 	}
 	c.Flags().IntVar(&most, "most", most, "list so many at most")
-	c.Flags().StringVar(&o.channel, "channel", string(rules.ChannelOps), "in whose name: ops or back-office; with --link the key has to be that channel's")
-	completeWith(c, "channel", string(rules.ChannelOps), string(rules.ChannelBackOffice))
+	o.backOffice(c)
 	return c
 }
 

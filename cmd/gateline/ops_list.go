@@ -38,9 +38,8 @@ func newList(o *ops) *cobra.Command {
 	c := group("list", "Deliver lists of authorities and schools",
 		newListFile(o, "concession", "Deliver a list of concession cards", "of an authority's concession cards", false),
 		newListFile(o, "students", "Deliver a school's batch of student cards", "of a school's student cards, each with a guardian's authorisation", true),
-		newListEnd(o))
-	c.PersistentFlags().StringVar(&o.channel, "channel", string(rules.ChannelOps), "in whose name: ops or back-office; with --link the key has to be that channel's")
-	completeWith(c, "channel", string(rules.ChannelOps), string(rules.ChannelBackOffice))
+		newListEnd(o), newListExpire(o))
+	o.backOffice(c)
 	return c
 }
 
@@ -282,7 +281,13 @@ func newListEnd(o *ops) *cobra.Command {
 			if err := need(cmd, "list", "run"); err != nil {
 				return answer{}, err
 			}
-			return o.listEnd(cmd, q)
+			a, err := o.endSome(cmd, func(ctx context.Context, c *central.Channel, ended int) (central.RegistryReply, error) {
+				left := q
+				left.Most -= ended // what has ended counts
+				return c.ListEnd(ctx, left)
+			})
+			a.tell("ended: %d", "nothing to do: ended %d, the delivery has named all", a.Ended)
+			return a, err
 		}),
 	}
 	c.Flags().Uint8Var(&q.List, "list", 0, "number of the list, 1 to 255")
@@ -291,14 +296,33 @@ func newListEnd(o *ops) *cobra.Command {
 	return c
 }
 
-// listEnd asks until the centre says that nothing is left: it ends some at a time.
-func (o *ops) listEnd(cmd *cobra.Command, q central.ListEndRequest) (answer, error) {
+func newListExpire(o *ops) *cobra.Command {
+	return &cobra.Command{
+		Use:   "expire",
+		Short: "End the bindings whose last day is over",
+		Long: "Ends the bindings of all lists whose last day (valid_to) is over, in Asia/Shanghai. A\n" +
+			"card that is good for another while has to be delivered again with its new day before.\n" +
+			"Let a timer give this command once a day; it may be repeated without harm.",
+		Args: cobra.NoArgs,
+		RunE: o.run(func(cmd *cobra.Command, _ []string) (answer, error) {
+			a, err := o.endSome(cmd, func(ctx context.Context, c *central.Channel, _ int) (central.RegistryReply, error) {
+				return c.ListExpire(ctx, central.ListExpireRequest{})
+			})
+			a.tell("ended: %d", "nothing to do: ended %d, no last day is over", a.Ended)
+			return a, err
+		}),
+	}
+}
+
+// endSome asks until the centre says that nothing is left: it ends some at a time. ask
+// is told how many have ended so far.
+func (o *ops) endSome(cmd *cobra.Command, ask func(ctx context.Context, c *central.Channel, ended int) (central.RegistryReply, error)) (answer, error) {
 	a := answer{Result: rules.ResultAlready}
 	err := o.askRegistry(cmd, 0, func(ctx context.Context, c *central.Channel) error {
 		for more := true; more; {
 			var reply central.RegistryReply
 			err := whileBusy(ctx, func() (err error) {
-				reply, err = c.ListEnd(ctx, q)
+				reply, err = ask(ctx, c, a.Ended)
 				return err
 			})
 			if err != nil && a.Ended > 0 {
@@ -308,13 +332,11 @@ func (o *ops) listEnd(cmd *cobra.Command, q central.ListEndRequest) (answer, err
 				return err
 			}
 			a.Number, a.Ended, more = reply.Number, a.Ended+int(reply.Ended), reply.More && reply.Ended > 0
-			q.Most -= int(reply.Ended) // what has ended counts
 			if reply.Result != rules.ResultAlready {
 				a.Result = reply.Result
 			}
 		}
 		return nil
 	})
-	a.tell("ended: %d", "nothing to do: ended %d, the delivery has named all", a.Ended)
 	return a, err
 }

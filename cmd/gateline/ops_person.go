@@ -64,18 +64,24 @@ func bindingsText(bindings []central.ShownBinding, helped []central.CardKind) st
 
 func newPersonMerge(o *ops) *cobra.Command {
 	var from, into whoFlag
+	var yes string
 	c := &cobra.Command{
-		Use:   "merge --from P --into P",
+		Use:   "merge --from P --into P [--yes P]",
 		Short: "Make one person of two",
 		Long: "Makes one person of two, where an identity was corrected: the second gets every card\n" +
 			"of the first, even above a quota, and the first is forgotten, with its status. Where\n" +
-			"the second has no status yet, riders go to the manual lane until one is reported.\n\n" + aboutDocuments +
+			"the second has no status yet, riders go to the manual lane until one is reported.\n" +
+			againPerson("from") + "\n\n" + aboutDocuments +
 			"\nWhere both are documents, that of --from comes first.",
 		Args: cobra.NoArgs,
 		RunE: o.run(func(cmd *cobra.Command, _ []string) (answer, error) {
 			var q central.MergeRequest
 			var err error
-			if q.From, q.Into, err = two(cmd, newTypist(cmd), &from, &into); err != nil {
+			t := newTypist(cmd)
+			if q.From, q.Into, err = two(cmd, t, &from, &into); err != nil {
+				return answer{}, err
+			}
+			if err := confirmPerson(cmd, t, &from, q.From, yes, "The first person is forgotten for good, and the second has every card"); err != nil {
 				return answer{}, err
 			}
 			a, err := o.registry(cmd, func(ctx context.Context, c *central.Channel) (central.RegistryReply, error) {
@@ -87,6 +93,7 @@ func newPersonMerge(o *ops) *cobra.Command {
 	}
 	from.flags(c, "from", "the person who is forgotten")
 	into.flags(c, "into", "the person who remains")
+	yesFlag(c, &yes, "from")
 	return c
 }
 
@@ -104,12 +111,14 @@ func two(cmd *cobra.Command, t *typist, from, into *whoFlag) (a, b central.Who, 
 func newPersonSplit(o *ops) *cobra.Command {
 	var from, into whoFlag
 	var credentials []string
+	var yes string
 	c := &cobra.Command{
-		Use:   "split --from P --into P --credential C …",
+		Use:   "split --from P --into P --credential C … [--yes P]",
 		Short: "Give some of a person's cards to another one",
 		Long: "Gives some of a person's cards to another one, where two persons were taken for one.\n" +
 			"All of them or none. The status stays with the first person; a second one without a\n" +
-			"status goes to the manual lane until one is reported.\n\n" + aboutCredentials + "\n\n" + aboutDocuments +
+			"status goes to the manual lane until one is reported.\n" +
+			againPerson("from") + "\n\n" + aboutCredentials + "\n\n" + aboutDocuments +
 			"\nDocuments come before credentials.",
 		Args: cobra.NoArgs,
 		RunE: o.run(func(cmd *cobra.Command, _ []string) (answer, error) {
@@ -129,6 +138,10 @@ func newPersonSplit(o *ops) *cobra.Command {
 				}
 				q.Credentials = append(q.Credentials, text)
 			}
+			what := fmt.Sprintf("The first person loses %s to the second", counted(len(q.Credentials), "card"))
+			if err := confirmPerson(cmd, t, &from, q.From, yes, what); err != nil {
+				return answer{}, err
+			}
 			a, err := o.registry(cmd, func(ctx context.Context, c *central.Channel) (central.RegistryReply, error) {
 				return c.Split(ctx, q)
 			})
@@ -138,51 +151,80 @@ func newPersonSplit(o *ops) *cobra.Command {
 	}
 	from.flags(c, "from", "the person who has the cards")
 	into.flags(c, "into", "the person who gets them")
+	yesFlag(c, &yes, "from")
 	c.Flags().StringArrayVar(&credentials, "credential", nil, credentialUsage+"; once for each card")
 	return c
 }
 
 func newPersonForget(o *ops) *cobra.Command {
-	var person whoFlag
-	var yes string
-	c := &cobra.Command{
+	return o.endPerson(&cobra.Command{
 		Use:   "forget --person P [--yes P]",
 		Short: "Erase a person",
 		Long: "Erases a person for good: every binding, what waits, the status, and every mention as\n" +
-			"helper or guardian. Asks for the id to be typed again; a script gives it again with\n" +
-			"--yes. With --document the number is asked for twice, also of a script.\n\n" + aboutDocuments,
-		Args: cobra.NoArgs,
-		RunE: o.run(func(cmd *cobra.Command, _ []string) (answer, error) {
-			if err := person.check(cmd); err != nil {
-				return answer{}, err
-			}
-			t := newTypist(cmd)
-			who, err := person.who(t)
-			if err != nil {
-				return answer{}, err
-			}
-			if err := confirmForget(cmd, t, who, yes); err != nil {
-				return answer{}, err
-			}
-			a, err := o.registry(cmd, func(ctx context.Context, c *central.Channel) (central.RegistryReply, error) {
-				return c.Forget(ctx, central.PersonRequest{Who: who})
-			})
-			a.tell("forgotten, %s ended", "forgotten, %s ended", counted(a.Ended, "binding"))
-			return a, err
-		}),
-	}
-	person.flags(c, "person", "the person")
-	c.Flags().StringVar(&yes, "yes", "", "the id once more: do not ask for it")
+			"helper or guardian.",
+	}, "Everything of this person is erased for good", func(ctx context.Context, c *central.Channel, q central.PersonRequest) (central.RegistryReply, error) {
+		return c.Forget(ctx, q)
+	}, func(a *answer) { a.tell("forgotten, %s ended", "forgotten, %s ended", counted(a.Ended, "binding")) })
+}
+
+func newPersonDied(o *ops) *cobra.Command {
+	c := o.endPerson(&cobra.Command{
+		Use:   "died --person P [--yes P]",
+		Short: "End every binding of a person who has died",
+		Long: "Ends every binding of a person who has died, those of the back office too, and what\n" +
+			"waits for that person. The status is kept until the person is forgotten.",
+	}, "Every binding of this person ends", func(ctx context.Context, c *central.Channel, q central.PersonRequest) (central.RegistryReply, error) {
+		return c.Died(ctx, q)
+	}, func(a *answer) { a.tell("%s ended", "nothing to do: %s ended", counted(a.Ended, "binding")) })
+	o.backOffice(c)
 	return c
 }
 
-// confirmForget asks for the person once more. It never shows the id.
-func confirmForget(cmd *cobra.Command, t *typist, who central.Who, yes string) error {
-	const what = "Everything of this person is erased for good"
+// endPerson is a command about a person alone, who has to be named twice.
+func (o *ops) endPerson(c *cobra.Command, what string, ask func(context.Context, *central.Channel, central.PersonRequest) (central.RegistryReply, error), say func(*answer)) *cobra.Command {
+	var person whoFlag
+	var yes string
+	c.Long += "\n" + againPerson("person") + "\n\n" + aboutDocuments
+	c.Args = cobra.NoArgs
+	c.RunE = o.run(func(cmd *cobra.Command, _ []string) (answer, error) {
+		if err := person.check(cmd); err != nil {
+			return answer{}, err
+		}
+		t := newTypist(cmd)
+		who, err := person.who(t)
+		if err != nil {
+			return answer{}, err
+		}
+		if err := confirmPerson(cmd, t, &person, who, yes, what); err != nil {
+			return answer{}, err
+		}
+		a, err := o.registry(cmd, func(ctx context.Context, c *central.Channel) (central.RegistryReply, error) {
+			return ask(ctx, c, central.PersonRequest{Who: who})
+		})
+		say(&a)
+		return a, err
+	})
+	person.flags(c, "person", "the person")
+	yesFlag(c, &yes, "person")
+	return c
+}
+
+// againPerson says how a command is confirmed by the person of a flag.
+func againPerson(flag string) string {
+	return "Asks for the id of --" + flag + " to be typed again; a script gives it again with --yes. Of a\n" +
+		"document the number is asked for twice, also of a script."
+}
+
+func yesFlag(c *cobra.Command, yes *string, flag string) {
+	c.Flags().StringVar(yes, "yes", "", "the id of --"+flag+" once more: do not ask for it")
+}
+
+// confirmPerson asks for the person of a flag once more. It never shows the id.
+func confirmPerson(cmd *cobra.Command, t *typist, flag *whoFlag, who central.Who, yes, what string) error {
 	switch {
 	case who.Document != nil:
 		if t.in.terminal() {
-			fmt.Fprintf(t.prompt, "%s. To go on give the number again.\n", what)
+			fmt.Fprintf(t.prompt, "%s. To go on give the number of --%s again.\n", what, flag.documentName)
 		}
 		again, err := t.line("document number")
 		if err == nil && again != who.Document.Number {
@@ -190,9 +232,9 @@ func confirmForget(cmd *cobra.Command, t *typist, who central.Who, yes string) e
 		}
 		return err
 	case yes == "":
-		return retype(cmd, what, "the person's id again", who.Person, "--yes with the person's id")
+		return t.retype(what, "the id of --"+flag.name+" again", who.Person, "--yes with the id of --"+flag.name)
 	case yes != who.Person:
-		return errUsage{errors.New("--yes is not the id of --person; nothing has changed")}
+		return errUsage{fmt.Errorf("--yes is not the id of --%s; nothing has changed", flag.name)}
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func newPolicySet(o *ops) *cobra.Command {
 			"First it says what the document changes, as 'gateline ops policy show FILE' does. At\n" +
 			"a terminal it asks to be confirmed: type the document's mode and the day from which\n" +
 			"it holds. A script is not asked, but has to say --yes where the mode lets everybody\n" +
-			"pass.",
+			"pass, and where the document turns a mode to enforce.",
 		Args: cobra.ExactArgs(1),
 		RunE: o.run(func(cmd *cobra.Command, args []string) (answer, error) {
 			policy, err := readPolicy(inputOf(cmd), args[0])
@@ -87,6 +87,9 @@ func (o *ops) putPolicy(cmd *cobra.Command, policy gateway.Policy, g grave) (ans
 	change, err := o.consider(cmd, &policy, asked)
 	if err != nil {
 		return answer{}, err
+	}
+	if enforced := change.enforces(); enforced != "" && !g.yes && !asked {
+		return answer{}, confirm(cmd, false, fmt.Sprintf("From %s riders are refused: %s", instant(change.From), enforced), g.word)
 	}
 	text := change.text(time.Now())
 	if asked && !change.nothing() {

@@ -78,6 +78,26 @@ func (c *policyChange) nothing() bool {
 	return c.Replaces && len(c.Fields)+len(c.Stations) == 0
 }
 
+// enforces names the first mode that a document turns to enforce, as people see it; ""
+// where it turns none, and where it is never in force.
+func (c *policyChange) enforces() string {
+	if c.Never {
+		return ""
+	}
+	turned := func(t changedText) bool { return t.After == gateway.ModeEnforce.String() }
+	for _, f := range c.Fields {
+		if f.Name == "mode" && turned(f) {
+			return "mode " + f.After
+		}
+	}
+	for _, s := range c.Stations {
+		if turned(s) {
+			return fmt.Sprintf("station %s on %s", s.Name, s.After)
+		}
+	}
+	return ""
+}
+
 // changedStations compares what holds at every station that one of the two names.
 func changedStations(before, after *gateway.Policy) []changedText {
 	names := maps.Clone(before.Stations)

@@ -53,6 +53,23 @@ func TestPolicyChangeShowsEveryField(t *testing.T) {
 			t.Errorf("%s: %d changes shown, not %d", name, got, want)
 		}
 	}
+	for name, c := range map[string]struct {
+		before, after map[string]gateway.Mode
+		mode          gateway.Mode
+		want          string
+	}{
+		"a station":     {map[string]gateway.Mode{"xidan": gateway.ModeOff}, nil, gateway.ModeEnforce, "station xidan on enforce"},
+		"the document":  {nil, nil, gateway.ModeObserve, "mode enforce"},
+		"nothing":       {nil, nil, gateway.ModeEnforce, ""},
+		"none any more": {nil, map[string]gateway.Mode{"xidan": gateway.ModeOff}, gateway.ModeEnforce, ""},
+		"what stays so": {map[string]gateway.Mode{"xidan": gateway.ModeEnforce}, nil, gateway.ModeEnforce, ""},
+	} {
+		from, to := before, before
+		from.Stations, from.Mode, to.Stations = c.before, c.mode, c.after
+		if got := changeOf(&gateway.Schedule{Policies: []gateway.Policy{from}}, &to, now).enforces(); got != c.want {
+			t.Errorf("%s: %q is turned to enforce, not %q", name, got, c.want)
+		}
+	}
 	same := before
 	if c := changeOf(s, &same, now); !c.nothing() || !strings.Contains(c.text(now), "says already") {
 		t.Errorf("the same document: %s", c.text(now))
@@ -125,7 +142,8 @@ func TestOpsPolicyDraft(t *testing.T) {
 	walk(t, env, []step{
 		{args: words("policy show /nonexistent.json"), code: 1, err: "give the path of a policy document"},
 		{args: words("policy prestage --yes " + present), code: 2, err: "which has passed"},
-		{args: words("policy prestage " + draft), out: "set: enforce from 2099-05-28"},
+		{args: words("policy prestage " + draft), code: 2, err: "From 2099-05-28 00:00:00 +08:00 riders are refused: mode enforce; say --yes"},
+		{args: words("policy prestage --yes " + draft), out: "set: enforce from 2099-05-28"},
 		{args: words("policy sunset 2098-01-01"), code: 2, err: "gates answer everybody with pass; say --yes"},
 		{args: words("policy sunset --yes 2021-01-01"), code: 1, err: "sunset: not after effective"},
 		{args: words("policy sunset --yes --after manual 2098-01-01"), out: "  after_sunset             pass → manual\nset: observe from 2022-05-28", err: "note: 1 document later in the schedule with a sunset of its own"},

@@ -23,6 +23,13 @@ func (o *ops) registry(cmd *cobra.Command, f func(context.Context, *central.Chan
 	return a, err
 }
 
+// backOffice lets a command be given in the name of the back office too, and by its
+// key.
+func (o *ops) backOffice(c *cobra.Command) {
+	c.PersistentFlags().StringVar(&o.channel, "channel", string(rules.ChannelOps), "in whose name: ops or back-office; with --link the key has to be that channel's")
+	completeWith(c, "channel", string(rules.ChannelOps), string(rules.ChannelBackOffice))
+}
+
 // tell is say for an answer of the registry's service.
 func (a *answer) tell(changed, same string, args ...any) {
 	if a.Result == rules.ResultAlready {

@@ -5,8 +5,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"gateline/central/rules"
+	"gateline/gateway"
 )
 
 // The verbs of the registry's service, one after the other on one centre.
@@ -37,11 +39,11 @@ func TestOpsRegistry(t *testing.T) {
 		{args: words("card replace --old " + cardNumber + " --new " + second), out: "nothing to do: the old card is not bound, the new one is"},
 		{args: words("card replace --old " + cardNumber + " --new " + phone), code: 1, err: "E112"},
 
-		{args: words("person merge --from p1 --into p2"), out: "merged"},
-		{args: words("person merge --from p1 --into p2"), out: "nothing to do: nothing is known of the first person"},
+		{args: words("person merge --from p1 --into p2 --yes p1"), out: "merged"},
+		{args: words("person merge --from p1 --into p2 --yes p1"), out: "nothing to do: nothing is known of the first person"},
 		{args: words("person show --person p2"), out: "interoperable "},
-		{args: words("person split --from p2 --into p3 --credential " + cardNumber), code: 1, err: "E112"},
-		{args: words("person split --from p2 --into-document passport --credential -"), in: "E1234 5678\n" + second + "\n", out: "split: the second person has 1 card"},
+		{args: words("person split --from p2 --into p3 --yes p2 --credential " + cardNumber), code: 1, err: "E112"},
+		{args: words("person split --from p2 --into-document passport --yes p2 --credential -"), in: "E1234 5678\n" + second + "\n", out: "split: the second person has 1 card"},
 		{args: words("person show --document passport"), in: "e12345678", out: "interoperable "},
 		{args: words("person show --document passport"), code: 1, err: "read the document number from standard input"},
 		{args: words("person show --document passport"), in: "E1", code: 1, err: "E100"},
@@ -51,6 +53,11 @@ func TestOpsRegistry(t *testing.T) {
 		{args: words("card bind --person p4 --credential " + cardNumber), out: "bound"},
 		{args: words("card return --credential " + cardNumber), out: "taken back (feed number "},
 		{args: words("card return --credential " + cardNumber), out: "nothing to do: it is not bound"},
+		{args: words("card bind --person p4 --credential " + cardNumber), out: "bound"},
+		{args: words("person died --person p4"), code: 2, err: "Every binding of this person ends; say --yes with the id of --person"},
+		{args: words("person died --person p4 --yes p4 --channel back-office"), out: "1 binding ended (feed number "},
+		{args: words("person died --person p4 --yes p4"), out: "nothing to do: 0 bindings ended"},
+		{args: words("person died --person p4 --yes p4 --channel app"), code: 1, err: "E116"},
 		{args: words("person forget --person p4 --yes p4"), out: "forgotten, 0 bindings ended"},
 		{args: words("stats"), out: "credentials  0 bound"},
 		{args: words("conflict resolve --keep --credential " + cardNumber), out: "nothing to do: nothing waits for this card"},
@@ -123,6 +130,9 @@ func TestOpsList(t *testing.T) {
 	for _, dry := range []string{"", "--dry-run "} {
 		call("students --list 2 "+dry+pupils).want(t, 1, "2 rows ", pupils+":3: E111")
 	}
+	tomorrow := time.Now().In(gateway.Zone).AddDate(0, 0, 1)
+	call("concession --list 3 "+writeFile(t, "ending.csv", "credential,person,valid_to\n"+listCard(7)+",p-7,"+tomorrow.Format(time.DateOnly)+"\n")).want(t, 0, "1 row bound", "")
+	call("expire").want(t, 0, "nothing to do: ended 0, no last day is over (feed number ", "")
 	call("students --list 2 --channel nobody "+pupils).want(t, 1, "", "E116")
 	call("concession --list 1 "+writeFile(t, "bad.csv", "person\np\n")).want(t, 1, "", "there is no column credential; add it")
 }
@@ -160,6 +170,9 @@ func TestOpsListWithKeys(t *testing.T) {
 	}
 	call("ops", "list concession --list 1 "+file).want(t, 0, "1 row bound", "")
 	call("back-office", "list concession --list 1 --channel back-office "+file).want(t, 0, "0 rows bound or changed, 1 as before", "")
+	call("back-office", "conflict list --channel back-office").want(t, 0, "nothing waits", "")
+	call("back-office", "list expire --channel back-office").want(t, 0, "nothing to do: ended 0", "")
+	call("back-office", "conflict list").want(t, 1, "", "gives no commands")
 	call("back-office", "list concession --list 1 "+file).want(t, 1, "", "gives no commands")
 	call("ops", "list concession --list 1 --channel back-office "+file).want(t, 1, "", "does not speak for back-office")
 }

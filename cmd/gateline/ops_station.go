@@ -23,7 +23,7 @@ func newStationMode(o *ops) *cobra.Command {
 		Long: "Sets the mode of one station: off, observe, advisory, enforce, or default, which\n" +
 			"takes the station's own mode away. Without --from it takes effect at once, in every\n" +
 			"document of the schedule; with it, in those in force from that instant on.\n\n" +
-			"A mode that lets everybody pass asks to be confirmed.",
+			"Asks for the station's name to be typed. A script says --yes.",
 		Example: "  gateline ops station mode xidan observe --from '2022-06-06 04:00'",
 		Args:    cobra.ExactArgs(2),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -45,11 +45,8 @@ func newStationMode(o *ops) *cobra.Command {
 				}
 				when = instant(at)
 			}
-			if mode != "enforce" && mode != central.ModeDefault {
-				what := fmt.Sprintf("From %s everybody passes at station %.70q: mode %s", when, name, mode)
-				if err := confirm(cmd, yes, what, name); err != nil {
-					return answer{}, err
-				}
+			if err := confirm(cmd, yes, modeMeans(name, mode, when), name); err != nil {
+				return answer{}, err
 			}
 			return o.stationMode(cmd, name, mode, at, when)
 		}),
@@ -57,6 +54,17 @@ func newStationMode(o *ops) *cobra.Command {
 	c.Flags().StringVar(&from, "from", "", "instant from which it holds; without a zone in Asia/Shanghai (default now)")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask for a confirmation")
 	return c
+}
+
+// modeMeans says what is to be confirmed.
+func modeMeans(station, mode, when string) string {
+	switch mode {
+	case gateway.ModeEnforce.String():
+		return fmt.Sprintf("From %s station %.70q refuses riders: mode %s", when, station, mode)
+	case central.ModeDefault:
+		return fmt.Sprintf("From %s station %.70q has no mode of its own any more, but that of the policy", when, station)
+	}
+	return fmt.Sprintf("From %s everybody passes at station %.70q: mode %s", when, station, mode)
 }
 
 // stationMode asks for the mode. The centre has no list of stations, so a name

@@ -54,8 +54,9 @@ func TestOps(t *testing.T) {
 	walk(t, env, []step{
 		{args: words("stats"), out: "policy       none: boxes send every rider to the manual lane (R24)"},
 		{args: words("policy show"), code: 1, err: "gateline: E120 尚未设置策略 (no policy has been set yet): "},
-		{args: words("station mode xidan enforce"), code: 1, err: "E120"},
-		{args: words("policy set " + policy), out: "set: enforce from 2022-05-28 00:00:00 +08:00 (feed number "},
+		{args: words("station mode xidan enforce --yes"), code: 1, err: "E120"},
+		{args: words("policy set " + policy), code: 2, err: "riders are refused: mode enforce; say --yes"},
+		{args: words("policy set --yes " + policy), out: "set: enforce from 2022-05-28 00:00:00 +08:00 (feed number "},
 		{args: words("policy set " + policy), out: "nothing to do: the schedule has this document already"},
 		{args: words("policy set " + off), code: 2, err: "mode off; say --yes"},
 		{args: words("policy set --yes -"), in: `{"effective":"2099-05-28T00:00:00+08:00","mode":"off"}`, out: "set: off from 2099-05-28"},
@@ -66,9 +67,9 @@ func TestOps(t *testing.T) {
 
 		{args: words("station mode xidan observe --yes"), out: "set: station xidan is on observe from now (feed number ", err: "no document has named station xidan before"},
 		{args: words("station mode xidan observe --yes"), out: "nothing to do: station xidan is on observe already"},
-		{args: words("station mode xidan default"), out: "set: station xidan is on default from now"},
-		{args: []string{"station", "mode", "xidan", "enforce", "--from", "2099-06-06 04:00"}, out: "from 2099-06-06 04:00:00 +08:00", err: "spelled as in the box's configuration"},
-		{args: []string{"station", "mode", "Xi Dan", "enforce"}, code: 1, err: "E100 请求格式有误 (malformed request): station: a station's name is made of"},
+		{args: words("station mode xidan default --yes"), out: "set: station xidan is on default from now"},
+		{args: []string{"station", "mode", "xidan", "enforce", "--yes", "--from", "2099-06-06 04:00"}, out: "from 2099-06-06 04:00:00 +08:00", err: "spelled as in the box's configuration"},
+		{args: []string{"station", "mode", "Xi Dan", "enforce", "--yes"}, code: 1, err: "E100 请求格式有误 (malformed request): station: a station's name is made of"},
 
 		{args: words("card bind --person p1 --credential " + cardNumber), out: "bound (feed number "},
 		{args: words("card bind --person p1 --credential tunion:" + cardNumber), out: "nothing to do: it is bound to this person already"},
@@ -142,7 +143,7 @@ func TestOpsRefusesBadPolicy(t *testing.T) {
 // The example that ships can be set.
 func TestOpsSetsExamplePolicy(t *testing.T) {
 	_, env := startCentral(t, centralConfig(t))
-	r := gateline(t, env, nil, "ops", "policy", "set", "../../docs/examples/policy.json")
+	r := gateline(t, env, nil, "ops", "policy", "set", "--yes", "../../docs/examples/policy.json")
 	if r.code != 0 || !strings.Contains(r.out, "set: enforce from ") {
 		t.Errorf("%+v", r)
 	}
@@ -158,17 +159,18 @@ func TestOpsJSON(t *testing.T) {
 		code int
 		keys string // of the object, in order
 	}{
-		{"policy set " + policy, 0, "ok number changed change"},
+		{"policy set --yes " + policy, 0, "ok number changed change"},
 		{"policy set " + policy, 0, "ok number"},
 		{"policy show", 0, "ok schedule"},
 		{"policy show " + policy, 0, "ok change"},
 		{"card lookup --credential " + cardNumber, 0, "ok number result kind"},
 		{"card lookup --credential 9", 1, "ok code zh en detail"},
 		{"person forget --person p7 --yes p7", 0, "ok number result"},
+		{"list expire", 0, "ok number result"},
 		{"list concession --list 1 --dry-run " + cards, 0, "ok list"},
 		{"list concession --list 1 " + cards, 0, "ok number list"},
 		{"list concession --list 1 /nonexistent.csv", 1, "ok error"},
-		{"station mode xidan default", 0, "ok number"},
+		{"station mode xidan default --yes", 0, "ok number"},
 		{"card bind --person p1 --credential " + cardNumber, 0, "ok number changed"},
 		{"card bind --person p2 --credential " + cardNumber, 1, "ok code zh en"},
 		{"person report --person p1 --class red", 0, "ok number changed"},
@@ -249,7 +251,7 @@ func TestOpsWithoutCentre(t *testing.T) {
 func TestOpsAsksPerson(t *testing.T) {
 	_, env := startCentral(t, centralConfig(t))
 	policy := writeFile(t, "policy.json", `{"effective":"2022-05-28T00:00:00+08:00","mode":"enforce"}`)
-	gateline(t, env, nil, "ops", "policy", "set", policy).want(t, 0, "set", "")
+	gateline(t, env, nil, "ops", "policy", "set", "--yes", policy).want(t, 0, "set", "")
 	off := writeFile(t, "off.json", `{"effective":"2099-05-28T00:00:00+08:00","mode":"off"}`)
 	later := writeFile(t, "later.json", `{"effective":"2099-05-29T00:00:00+08:00"}`)
 	for _, c := range []struct {
@@ -261,6 +263,9 @@ func TestOpsAsksPerson(t *testing.T) {
 		{"station mode xidan off", "\n", 1, "", "From now everybody passes at station \"xidan\": mode off.\nType xidan to go on: "},
 		{"station mode xidan off", "\x04", 1, "", "nothing has changed"},
 		{"station mode xidan off", "xidan\n", 0, "set: station xidan is on off", "Type xidan"},
+		{"station mode xidan enforce", "enforce\n", 1, "", "From now station \"xidan\" refuses riders: mode enforce.\nType xidan to go on: "},
+		{"station mode xidan enforce", "xidan\n", 0, "set: station xidan is on enforce", "Type xidan"},
+		{"station mode xidan default", "xidan\n", 0, "set: station xidan is on default", "no mode of its own any more, but that of the policy.\nType xidan"},
 		{"policy set " + off, "no\n", 1, "", "nothing has changed"},
 		{"policy set " + off, "off\n", 1, "", "nothing has changed"},
 		{"policy set " + off, "off 2099-05-28\n", 0, "set: off from 2099", "  mode                     enforce → off\n"},
@@ -269,10 +274,18 @@ func TestOpsAsksPerson(t *testing.T) {
 		{"policy sunset 2098-12-31", "2098-12-13\n", 1, "", "From 2098-12-31 00:00:00 +08:00 gates answer everybody with pass.\nType 2098-12-31 to go on: "},
 		{"policy sunset 2098-12-31", "2098-12-31\n", 0, "set: enforce from 2022-05-28", "  sunset                   never → 2098-12-31 00:00:00 +08:00\n"},
 		{"person forget --person p1", "p2\n", 1, "", "nothing has changed"},
-		{"person forget --person p1", "p1\n", 0, "forgotten, 0 bindings ended", "Everything of this person is erased for good.\nType the person's id again to go on: "},
+		{"person forget --person p1", "p1\n", 0, "forgotten, 0 bindings ended", "Everything of this person is erased for good.\nType the id of --person again to go on: "},
 		{"person forget --document passport", "E12345678\nE1234567\n", 1, "", "nothing has changed"},
 		{"person forget --document passport", "E12345678\nE12345678\n", 0, "forgotten", "Document number: "},
 		{"card bind --person p1 --credential -", cardNumber + "\n", 0, "bound", "Credential: "},
+		{"person merge --from p1 --into p2", "p2\n", 1, "", "The first person is forgotten for good, and the second has every card.\nType the id of --from again to go on: "},
+		{"person merge --from p1 --into p2", "p1\n", 0, "merged", "Type the id"},
+		{"person split --from p2 --into-document passport --credential -", "E12345678\n" + cardNumber + "\np1\n", 1, "", "The first person loses 1 card to the second.\nType the id"},
+		{"person split --from p2 --into-document passport --credential -", "E12345678\n" + cardNumber + "\np2\n", 0, "split: the second person has 1 card", "Credential: "},
+		{"person merge --from-document passport --into p3", "E12345678\nE12345670\n", 1, "", "give the number of --from-document again"},
+		{"person merge --from-document passport --into p3", "E12345678\nE12345678\n", 0, "merged", "Document number: "},
+		{"person died --person p3", "p2\n", 1, "", "nothing has changed"},
+		{"person died --person p3", "p3\n", 0, "1 binding ended (feed number ", "Every binding of this person ends.\nType the id"},
 	} {
 		person, terminal := newPTY(t)
 		if _, err := person.WriteString(c.typed + "\x04"); err != nil { // whoever asks for more gets the end
