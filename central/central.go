@@ -203,7 +203,7 @@ func (c *Central) open() error {
 	if c.registry, err = openRegistry(c.conn, c.cfg, c.queue); err != nil {
 		return err
 	}
-	return addDirect(c.service, c.conn, append(c.fleet.endpoints(), directEndpoint{SubjectSchema, opsSchema}))
+	return addDirect(c.service, c.conn, c.directEndpoints())
 }
 
 func openWriter(ctx context.Context, js jetstream.JetStream, cfg Config, copied secondCopy) (*writer, error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"gateline/central/rules"
 	"gateline/gateway"
 )
 
@@ -93,6 +94,15 @@ func (c *Client) Stats(ctx context.Context) (Stats, uint64, error) {
 		return Stats{}, 0, err
 	}
 	return *r.Stats, r.Number, nil
+}
+
+// Rules returns the rules of the registry that the centre was started with.
+func (c *Client) Rules(ctx context.Context) (*rules.Rules, error) {
+	r, err := c.request(ctx, SubjectRulesGet, emptyRequest{})
+	if err == nil && r.Rules == nil {
+		err = fmt.Errorf("ask %s: the answer holds no rules; use the same version on both sides", SubjectRulesGet)
+	}
+	return r.Rules, err
 }
 
 func (c *Client) command(ctx context.Context, subject string, q any) (Done, error) {

@@ -3,12 +3,14 @@ package central
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
 
+	"gateline/central/rules"
 	"gateline/internal/keyfile"
 	"gateline/internal/linkkey"
 	"gateline/internal/tomlconf"
@@ -42,6 +44,9 @@ type FileConfig struct {
 	LinkFile string
 	// StationsFile lists the boxes that may connect; only with LinkFile.
 	StationsFile string
+	// RulesFile holds the rules of the registry (rules.ReadRules); empty =
+	// rules.DefaultRules.
+	RulesFile string
 	// StatusListen is host:port of the metrics; empty = none.
 	StatusListen string
 	// Servers are the addresses of servers of the operator's that hold ledger and feed
@@ -128,6 +133,11 @@ func ParseConfig(name string, data []byte, defaults FileConfig) (FileConfig, err
 	boxes.End()
 	checkClients(ops, c)
 	ops.End()
+	registry := root.Table("registry")
+	if registry.String("rules_file", &c.RulesFile); c.RulesFile != "" {
+		checkPath(registry, "rules_file", c.RulesFile)
+	}
+	registry.End()
 	status := root.Table("status")
 	status.String("listen", &c.StatusListen)
 	checkListen(status, c.StatusListen)
@@ -182,11 +192,30 @@ func (c FileConfig) Config() (Config, error) {
 	feed, feedErr := keyfile.ReadFeedSecrets(c.FeedKeyFile)
 	link, clients, linkErr := c.link()
 	servers, serversErr := c.ReadServers()
-	if err := errors.Join(tokenErr, feedErr, linkErr, serversErr); err != nil {
+	registry, rulesErr := c.Rules()
+	if err := errors.Join(tokenErr, feedErr, linkErr, serversErr, rulesErr); err != nil {
 		return Config{}, err
 	}
 	return Config{Dir: c.Dir, ClientListen: c.OpsListen, LeafListen: c.BoxesListen, StatusListen: c.StatusListen, Link: link, Clients: clients, Servers: servers, TokenKey: token, FeedKeys: feed,
-		FeedKeep: c.FeedKeep, ShardCycle: c.ShardCycle}, nil
+		FeedKeep: c.FeedKeep, ShardCycle: c.ShardCycle, Rules: registry}, nil
+}
+
+// Rules reads the rules of the registry. The error reports every fault at once, each
+// with its line and key.
+func (c FileConfig) Rules() (*rules.Rules, error) {
+	if c.RulesFile == "" {
+		return rules.DefaultRules(), nil
+	}
+	f, err := os.Open(c.RulesFile)
+	if err != nil {
+		return nil, fmt.Errorf("read the rules: %w: correct registry.rules_file, or leave it out for the rules that are built in", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, rules.MaxRulesSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the rules: %w", err)
+	}
+	return rules.ReadRules(filepath.Base(c.RulesFile), data)
 }
 
 // link reads whom the centre lets in as a box and as a client.

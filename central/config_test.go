@@ -28,7 +28,7 @@ func TestExampleConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spelled := strings.NewReplacer("#key_file", "key_file", "#listen", "listen", "#link_file", "link_file", "#stations_file", "stations_file", "#clients_file", "clients_file", "#keep", "keep", "#cycle", "cycle").Replace(string(text))
+	spelled := strings.NewReplacer("#key_file", "key_file", "#listen", "listen", "#link_file", "link_file", "#stations_file", "stations_file", "#clients_file", "clients_file", "#keep", "keep", "#cycle", "cycle", "#rules_file", "rules_file").Replace(string(text))
 	again, err := ParseConfig("spelled out", []byte(spelled), FileConfig{})
 	want.Replicas = 0 // only beside servers
 	if err != nil || !reflect.DeepEqual(again, want) {
@@ -49,6 +49,8 @@ listen = "127.0.0.1:leaf"
 listens = 1
 [shards]
 cycle = "9m"
+[registry]
+rules_file = "rules.json"
 `
 	_, err := ParseConfig("central.toml", []byte(text), DefaultFileConfig())
 	if err == nil {
@@ -61,13 +63,14 @@ cycle = "9m"
 		`central.toml:6: ops.listen: "4222" is not host:port`,
 		`central.toml:8: boxes.listen: "127.0.0.1:leaf" is not host:port`,
 		"central.toml:9: boxes.listens: unknown key",
+		`central.toml:13: registry.rules_file: "rules.json" is not an absolute path`,
 		"central.toml:11: shards.cycle: 9m0s is not between 10m0s and 168h0m0s",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("missing: %s", want)
 		}
 	}
-	if n := strings.Count(err.Error(), "\n") + 1; n != 7 {
+	if n := strings.Count(err.Error(), "\n") + 1; n != 8 {
 		t.Errorf("%d faults:\n%v", n, err)
 	}
 }

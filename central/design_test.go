@@ -49,7 +49,7 @@ func TestDesignExamples(t *testing.T) {
 	for _, e := range endpoints() {
 		subjects = append(subjects, e.subject)
 	}
-	for _, e := range append(c.fleet.endpoints(), directEndpoint{subject: SubjectSchema}) {
+	for _, e := range c.directEndpoints() {
 		subjects = append(subjects, e.subject)
 	}
 	for _, subject := range subjects {

@@ -1,6 +1,7 @@
 package central
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
+	"gateline/central/rules"
 	"gateline/gateway"
 	"gateline/replication"
 )
@@ -21,6 +23,7 @@ type reply struct {
 	Stats    *Stats            `json:"stats,omitempty"`
 	Fleet    *FleetPage        `json:"fleet,omitempty"`
 	Station  *FleetStation     `json:"station,omitempty"`
+	Rules    *rules.Rules      `json:"rules,omitempty"`
 	Verbs    []string          `json:"verbs,omitempty"` // of the service
 	Schema   *VerbSchema       `json:"schema,omitempty"`
 	Code     Code              `json:"code,omitempty"`
@@ -135,4 +138,17 @@ func publishReply(conn *nats.Conn, to string, data []byte, code Code, en string)
 		message.Header.Set(micro.ErrorHeader, en)
 	}
 	_ = conn.PublishMsg(message)
+}
+
+// directEndpoints are those of the service that ask neither registry nor ledger, and
+// answer before Run too.
+func (c *Central) directEndpoints() []directEndpoint {
+	return append(c.fleet.endpoints(), directEndpoint{SubjectSchema, opsSchema}, directEndpoint{SubjectRulesGet, rulesGet(c.cfg.Rules)})
+}
+
+// rulesGet answers the rules that the centre was started with.
+func rulesGet(r *rules.Rules) func(context.Context, []byte) (reply, *Refusal) {
+	return func(_ context.Context, data []byte) (reply, *Refusal) {
+		return reply{OK: true, Rules: r}, decodeEmpty(data)
+	}
 }

@@ -28,6 +28,7 @@ const (
 	SubjectStationMode  = "gateline.ops.station.mode"
 	SubjectFeedRotate   = "gateline.ops.feed.rotate"
 	SubjectStats        = "gateline.ops.stats"
+	SubjectRulesGet     = "gateline.ops.rules.get"
 )
 
 // Largest requests in bytes.

@@ -85,6 +85,7 @@ func opsShapes() []shape {
 		{verb: "station.mode", request: stationRequest{}},
 		{verb: "feed.rotate", request: rotateRequest{}},
 		{verb: "stats", request: emptyRequest{}, own: []string{"stats"}},
+		{verb: "rules.get", request: emptyRequest{}, own: []string{"rules"}},
 		{verb: "fleet.list", request: fleetListRequest{}, own: []string{"fleet"}},
 		{verb: "fleet.show", request: fleetStationRequest{}, own: []string{"station"}},
 		{verb: "fleet.forget", request: fleetStationRequest{}},

@@ -50,7 +50,7 @@ func resolveSchemas(t *testing.T) map[string]resolved {
 // TestSchemasAreOfEveryVerb: a verb that is added has schemas too.
 func TestSchemasAreOfEveryVerb(t *testing.T) {
 	schemas := resolveSchemas(t)
-	subjects := []string{SubjectSchema, RegistrySubject("*", VerbSchemaOf)}
+	subjects := []string{SubjectSchema, SubjectRulesGet, RegistrySubject("*", VerbSchemaOf)}
 	for _, e := range endpoints() {
 		subjects = append(subjects, e.subject)
 	}

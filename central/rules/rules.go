@@ -28,6 +28,17 @@ func (t Terms[T]) At(now time.Time) T {
 	return none
 }
 
+// After returns the terms that are not in force yet at now: those that are
+// pre-staged.
+func (t Terms[T]) After(now time.Time) Terms[T] {
+	for i := range t {
+		if t[i].From.After(now) {
+			return t[i:]
+		}
+	}
+	return nil
+}
+
 // Rules is what may change without a new program (QTA-05, CH-R2). The zero
 // Rules entitles nobody to anything.
 type Rules struct {

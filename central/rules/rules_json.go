@@ -68,8 +68,14 @@ func DecodeRules(b []byte) (*Rules, error) {
 // faultFunc notes a fault of a key unless ok.
 type faultFunc func(ok bool, key, what string)
 
+// keyFault is one thing that is wrong, by its key such as quotas[0].value.nfc.
+type keyFault struct{ key, what string }
+
+// Error implements error.
+func (f keyFault) Error() string { return f.key + ": " + f.what }
+
 // faultList gathers faults, each by its key.
-type faultList []error
+type faultList []keyFault
 
 // under returns a faultFunc for the keys below a key.
 func (l *faultList) under(parent string) faultFunc {
@@ -81,13 +87,24 @@ func (l *faultList) under(parent string) faultFunc {
 			key = "." + key
 		}
 		key = parent + key
-		*l = append(*l, fmt.Errorf("%s: %s", key, what))
+		*l = append(*l, keyFault{key, what})
 	}
 }
 
 // Validate reports every fault of the data at once, each by its key. The error
 // wraps ErrRules.
 func (r *Rules) Validate() error {
+	var all []error
+	for _, f := range r.faults() {
+		all = append(all, f)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrRules, errors.Join(all...))
+}
+
+func (r *Rules) faults() faultList {
 	var l faultList
 	validateTerms(&l, "quotas", r.Quotas, func(q Quotas, fault faultFunc) { q.faults(fault) })
 	validateTerms(&l, "channels", r.Channels, func(m Matrix, fault faultFunc) { m.faults(fault) })
@@ -104,10 +121,7 @@ func (r *Rules) Validate() error {
 	fault := l.under("")
 	fault(r.TopUpFrom.IsZero() || validInstant(r.TopUpFrom), "top_up_from", instantForm)
 	fault(r.NewCardFrom.IsZero() || validInstant(r.NewCardFrom), "new_card_from", instantForm)
-	if len(l) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", ErrRules, errors.Join(l...))
+	return l
 }
 
 const instantForm = "not an instant between 1970-01-02 and 2059-09-18"

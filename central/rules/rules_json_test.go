@@ -97,6 +97,9 @@ func FuzzDecodeRules(f *testing.F) {
 	f.Add([]byte(`{}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := DecodeRules(b)
+		if file, fileErr := ReadRules("f", b); err != nil && fileErr == nil || (file == nil) != (fileErr != nil) {
+			t.Fatalf("a file is read otherwise: %v, %v", fileErr, err)
+		}
 		if err != nil {
 			if r != nil || !errors.Is(err, ErrRules) {
 				t.Fatalf("%v", err)

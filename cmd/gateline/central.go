@@ -44,6 +44,9 @@ func newCentral(env environment) *cobra.Command {
 				return err
 			}
 			cfg.Log, cfg.AcceptClock, cfg.VerifyLedger = newLog(cmd.ErrOrStderr()), acceptClock, verify
+			if file.RulesFile != "" {
+				cfg.Log.Info("rules of the registry", "file", rulesSaid(file, cfg.Rules, time.Now()))
+			}
 			return runCentral(cmd.Context(), cfg, file)
 		},
 	}

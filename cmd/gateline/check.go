@@ -11,17 +11,25 @@ import (
 )
 
 func newCheck(env environment) *cobra.Command {
-	var config string
+	var config, centre string
 	c := &cobra.Command{
 		Use:   "check",
-		Short: "Check the configuration of a box and what it names, without starting it",
+		Short: "Check the configuration of a box or a centre and what it names, without starting it",
 		Long: "Reads the configuration and tries everything it names: keys, store, lines,\n" +
 			"addresses, centre, clock. One line for each, all at once. It may be run beside\n" +
 			"the running box; what that holds is a note. Run it as the box's user.\n\n" +
+			"With --central it checks the configuration of a centre and the files that it names:\n" +
+			"keys, lists, and the rules of the registry.\n\n" +
 			"Exit status 1 where anything is a fault.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out := cmd.OutOrStdout()
+			if centre != "" {
+				if cmd.Flags().Changed("config") {
+					return errOneOf
+				}
+				return checkCentral(out, env, centre)
+			}
 			cfg, err := loadStation(config, env)
 			if err != nil {
 				return printFindings(out, faultsOf(err))
@@ -30,7 +38,8 @@ func newCheck(env environment) *cobra.Command {
 			return printFindings(out, append(found, station.Check(cmd.Context(), cfg)...))
 		},
 	}
-	c.Flags().StringVar(&config, "config", defaultStationConfig, "configuration file")
+	c.Flags().StringVar(&config, "config", defaultStationConfig, "configuration file of a box")
+	c.Flags().StringVar(&centre, "central", "", "configuration file of a centre, to be checked instead")
 	return c
 }
 

@@ -52,6 +52,7 @@ type answer struct {
 	Fleet    *central.FleetPage    `json:"fleet,omitempty"`
 	Station  *central.FleetStation `json:"station,omitempty"`
 	Change   *policyChange         `json:"change,omitempty"`
+	Rules    *rules.Rules          `json:"rules,omitempty"`
 	List     *listed               `json:"list,omitempty"`
 	// What follows are answers of the registry's service.
 	Result   rules.Result           `json:"result,omitempty"`
@@ -93,6 +94,7 @@ func newOps(env environment) *cobra.Command {
 		group("conflict", "List and settle what waits for a human", newConflictList(o), newConflictResolve(o)),
 		newImport(o),
 		group("policy", "Set and show the policy", newPolicySet(o), newPolicyShow(o), newPolicySunset(o)),
+		group("rules", "Show the rules of who may upgrade what", newRulesShow(o), newRulesFile(o)),
 		group("feed", "Change the key of the feed", newFeedRotate(o)),
 		group("station", "Set what a station does", newStationMode(o)),
 		newStats(o), newSchema(o),

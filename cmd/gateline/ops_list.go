@@ -56,13 +56,14 @@ A row that cannot be taken is rejected by its line and the others are taken, in
 batches. A card that somebody else has is a conflict: it stays with that person until
 'gateline ops conflict resolve'. The same file may be delivered again without harm.
 --dry-run checks the form and the kind of every row by the rules that this program
-knows, and does not ask the centre.
+knows, or by those of the file that --rules names, and does not ask the centre.
 
 Exit status 1 where a row was rejected or is a conflict.`
 
 func newListFile(o *ops, name, short, what string, students bool) *cobra.Command {
 	var q central.ListRequest
 	var dryRun bool
+	var rulesFile string
 	c := &cobra.Command{
 		Use:     name + " FILE.csv|- --list N [--full RUN]",
 		Short:   short,
@@ -85,10 +86,14 @@ func newListFile(o *ops, name, short, what string, students bool) *cobra.Command
 			if err != nil {
 				return answer{}, fmt.Errorf("%s: %w", file, err)
 			}
+			judge, err := central.FileConfig{RulesFile: rulesFile}.Rules()
+			if err != nil {
+				return answer{}, err
+			}
 			l := &lister{name: file, to: q, rows: listReader{rowReader: rows, students: students}, total: total,
 				errOut: cmd.ErrOrStderr(), bar: newBar(cmd.ErrOrStderr(), total > 0)}
 			if l.DryRun = dryRun; dryRun {
-				l.rows.rules, l.rows.now = rules.DefaultRules(), time.Now()
+				l.rows.rules, l.rows.now = judge, time.Now()
 				return l.answer(l.run(cmd.Context()))
 			}
 			return l.answer(o.askRegistry(cmd, 0, func(ctx context.Context, c *central.Channel) error {
@@ -103,6 +108,7 @@ func newListFile(o *ops, name, short, what string, students bool) *cobra.Command
 	c.Flags().Uint8Var(&q.List, "list", 0, "number of the list, 1 to 255")
 	c.Flags().Uint32Var(&q.Run, "full", 0, "a full delivery, and its number")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "only check the rows; the centre is not asked")
+	c.Flags().StringVar(&rulesFile, "rules", "", "with --dry-run: the centre's file of rules, where it has one")
 	return c
 }
 
