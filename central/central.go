@@ -243,7 +243,7 @@ func (c *Central) run(ctx context.Context) error {
 	g.Go(func() error { c.fleet.run(ctx); return nil })
 	if c.status != nil {
 		g.Go(func() error {
-			if err := httpserve.Serve(ctx, c.status, metricsHandler(c.fleet)); ctx.Err() == nil {
+			if err := httpserve.Serve(ctx, c.status, metricsHandler(c.fleet, c.writer.kept.behind.Load)); ctx.Err() == nil {
 				return err
 			}
 			return nil

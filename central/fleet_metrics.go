@@ -25,17 +25,22 @@ var (
 	descServing  = prometheus.NewDesc("gateline_fleet_station_gates_serving", "Gates of a station in service, as it last reported.", []string{"station"}, nil)
 	descGates    = prometheus.NewDesc("gateline_fleet_station_gates", "Gates of a station.", []string{"station"}, nil)
 	descIgnored  = prometheus.NewDesc("gateline_fleet_reports_ignored_total", "Reports passed over, by why.", []string{"why"}, nil)
+	descBehind   = prometheus.NewDesc("gateline_central_ledger_copy_behind_messages", "Messages of the ledger that its copy on the centre's own disk lacks.", nil, nil)
 	descFeed     = prometheus.NewDesc("gateline_central_feed_number", "Number of the last feed entry.", nil, nil)
 )
 
 // fleetCollector reports the stations at scrape time. Five series a station, and
 // replication.MaxStations of those at most, are a small load for Prometheus
 // (25,000 for 5,000 stations), and an alarm names its station.
-type fleetCollector struct{ w *fleetWatch }
+type fleetCollector struct {
+	w *fleetWatch
+	// behind tells how many messages of the ledger its copy lacks.
+	behind func() uint64
+}
 
 // Describe implements prometheus.Collector.
 func (c fleetCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descStations, descState, descAge, descReported, descServing, descGates, descIgnored, descFeed} {
+	for _, d := range []*prometheus.Desc{descStations, descState, descAge, descReported, descServing, descGates, descIgnored, descFeed, descBehind} {
 		ch <- d
 	}
 }
@@ -67,6 +72,7 @@ func (c fleetCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(descIgnored, prometheus.CounterValue, float64(n.Load()), why)
 	}
 	gauge(descFeed, float64(c.w.entry().Number))
+	gauge(descBehind, float64(c.behind()))
 }
 
 // listenStatus opens the port of the centre's metrics.
@@ -79,9 +85,9 @@ func listenStatus(ctx context.Context, address string) (net.Listener, error) {
 }
 
 // metricsHandler serves GET /metrics. It tells of stations, never of riders.
-func metricsHandler(w *fleetWatch) http.Handler {
+func metricsHandler(w *fleetWatch, behind func() uint64) http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(fleetCollector{w}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(fleetCollector{w, behind}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
 	return mux

@@ -104,23 +104,7 @@ func TestFleetPassesOver(t *testing.T) {
 	publishStatus(t, c, "c", []byte(`{"v":2,"secret-4711":1}`))
 	publishStatus(t, c, "Dong\x1b[2J", good)
 	publishStatus(t, c, "xizhimen.hours", []byte("secret-4711"))
-	metric := func(name string) string {
-		r, err := http.Get("http://" + c.StatusAddr() + "/metrics")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Body.Close()
-		text, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(string(text)) {
-			if value, found := strings.CutPrefix(line, name+" "); found {
-				return strings.TrimSpace(value)
-			}
-		}
-		return ""
-	}
+	metric := func(name string) string { return metricOf(t, c, name) }
 	for why, n := range map[string]string{"station": "2", "malformed": "1", "version": "1"} {
 		until(t, why+" is counted", func() bool { return metric(`gateline_fleet_reports_ignored_total{why="`+why+`"}`) == n })
 	}
@@ -288,4 +272,24 @@ func BenchmarkFleetReport(b *testing.B) {
 		}
 		return taken == sent
 	})
+}
+
+// metricOf returns the value of a metric of the centre, "" where there is none.
+func metricOf(t *testing.T, c *running, name string) string {
+	t.Helper()
+	r, err := http.Get("http://" + c.StatusAddr() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, found := strings.CutPrefix(line, name+" "); found {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -30,6 +31,9 @@ const (
 	mendTimeout = 2 * time.Second
 	// mendPause is the time between a failure and the next attempt.
 	mendPause = time.Minute
+	// behindPause is the time between two lines of the log that say how far the copy
+	// is behind.
+	behindPause = 10 * time.Minute
 )
 
 // ErrLedgerLost reports that the ledger lacks messages that its copy holds, or has
@@ -160,10 +164,15 @@ type keeper struct {
 	// is worth another attempt.
 	failing bool
 	next    time.Time
+	// behind is how many messages of the ledger the copy lacks, for the metrics; said
+	// is when the log last told of it, zero while it is not failing.
+	behind atomic.Uint64
+	said   time.Time
 }
 
 // keep adds messages that the ledger holds, the last of them under number last.
 func (k *keeper) keep(ctx context.Context, l *ledger, last uint64, messages [][]byte) {
+	defer k.measure(l)
 	if k.copy.Last()+uint64(len(messages)) != last {
 		k.mend(ctx, l)
 		return
@@ -175,6 +184,7 @@ func (k *keeper) keep(ctx context.Context, l *ledger, last uint64, messages [][]
 
 // mend adds some of what the copy lacks.
 func (k *keeper) mend(ctx context.Context, l *ledger) {
+	defer k.measure(l)
 	last := k.copy.Last()
 	if last >= l.last || k.now().Before(k.next) {
 		return
@@ -190,6 +200,25 @@ func (k *keeper) mend(ctx context.Context, l *ledger) {
 		err = k.copy.Append(messages)
 	}
 	k.report(err, l)
+}
+
+// measure notes how far the copy is behind, and says so now and then for as long as it
+// is: a line that was said once, days ago, is not found when it matters.
+func (k *keeper) measure(l *ledger) {
+	behind := l.last - min(l.last, k.copy.Last())
+	k.behind.Store(behind)
+	if behind == 0 || !k.failing {
+		k.said = time.Time{}
+		return
+	}
+	now := k.now()
+	switch {
+	case k.said.IsZero():
+		k.said = now // report has just told it
+	case now.Sub(k.said) >= behindPause:
+		k.said = now
+		k.log.Warn("the copy of the ledger is behind; until it is complete the ledger alone has what it lacks: see to the disk of the centre's directory", "lacks", behind, "copied", k.copy.Last(), "ledger", l.last)
+	}
 }
 
 // report says once that the copy fails, and that it is complete again.

@@ -224,17 +224,14 @@ func TestCopyIsNeverAhead(t *testing.T) {
 func TestCopyFailsForAWhile(t *testing.T) {
 	log := &logtest.Buffer{}
 	cfg, _ := stoppedCentre(t, log, 1)
+	cfg.StatusListen = "127.0.0.1:0"
 	central, err := Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	full := &fallingCopy{secondCopy: central.copy}
-	central.writer.kept.now = func() time.Time {
-		if full.stored.Load() {
-			return time.Now().Add(mendPause)
-		}
-		return time.Now()
-	}
+	var later atomic.Int64 // the keeper's clock is ahead by so much
+	central.writer.kept.now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
 	central.writer.kept.copy = full
 	c := run(t, central)
 	for i := range 2 * mendMost {
@@ -247,8 +244,22 @@ func TestCopyFailsForAWhile(t *testing.T) {
 	if n := central.copy.Last(); n != 1 {
 		t.Errorf("the copy has %d messages", n)
 	}
+	const metric, lacks = "gateline_central_ledger_copy_behind_messages", 2 * mendMost
+	until(t, "the metric tells what the copy lacks", func() bool { return metricOf(t, c, metric) == fmt.Sprint(lacks) })
+	if n := strings.Count(log.String(), "copy of the ledger is behind"); n != 0 {
+		t.Errorf("told %d times before it was time", n)
+	}
+	// Two heartbeats later it is still the same ten minutes.
+	for i := range 2 {
+		later.Add(int64(behindPause))
+		until(t, "the log tells it again", func() bool {
+			return strings.Count(log.String(), fmt.Sprintf("is behind; until it is complete the ledger alone has what it lacks: see to the disk of the centre's directory\" lacks=%d copied=1 ledger=%d", lacks, lacks+1)) == i+1
+		})
+	}
 	full.stored.Store(true)
+	later.Add(int64(mendPause))
 	until(t, "the copy is complete", func() bool { return strings.Contains(log.String(), "complete again") })
+	until(t, "the metric is back to 0", func() bool { return metricOf(t, c, metric) == "0" })
 	c.stopInStep()
 }
 
