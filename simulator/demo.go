@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"gateline/central/rules"
 	"gateline/gateway"
 )
 
@@ -72,6 +74,9 @@ type DemoReport struct {
 	CutFor     time.Duration
 	CutTaps    int
 	Records    int
+	// Highlights are some lines of the notice's story, played at the end in a world of
+	// its own.
+	Highlights []Highlight
 	Surprises  []string // what did not go as the story says
 }
 
@@ -139,7 +144,7 @@ type ask struct {
 }
 
 // Demo runs the main job in half a minute: load, rush, an upgrade on the spot,
-// a cut link, a window that changes.
+// a cut link, a window that changes, and some lines of the notice's story.
 func Demo(ctx context.Context, cfg DemoConfig) (_ *DemoReport, err error) {
 	d := &demo{cfg: cfg, start: time.Now(), views: make([]GateView, demoGates+demoReaders), taps: make([][]tapRecord, demoGates+demoReaders),
 		decisions: newSamples(1 << 16), spread: newSamples(1 << 16), asks: make(chan ask)}
@@ -169,7 +174,26 @@ func Demo(ctx context.Context, cfg DemoConfig) (_ *DemoReport, err error) {
 	if err := d.play(window); err != nil {
 		return nil, d.w.cause(err)
 	}
-	return d.finish()
+	if r, err := d.finish(); err != nil {
+		return r, err
+	}
+	return d.report, d.notice(ctx, rules.DefaultRules())
+}
+
+// notice shows some lines of the notice's story, once the crowd is gone, at a centre
+// with rules r.
+func (d *demo) notice(ctx context.Context, r *rules.Rules) error {
+	lines, surprises, err := noticeHighlights(ctx, d.cfg.Seed, d.cfg.Log, r)
+	if err != nil {
+		return err
+	}
+	d.say("From the public notice of 2022-05-31, at another centre and box, on the morning of 1 June:")
+	for _, h := range lines {
+		d.say("  %-3s %s → %s", h.Step, h.Did, strings.TrimSpace(h.Got+"  "+h.ZH))
+	}
+	d.report.Highlights, d.report.Surprises = lines, append(d.report.Surprises, surprises...)
+	d.report.Elapsed = time.Since(d.start)
+	return nil
 }
 
 func (d *demo) finish() (*DemoReport, error) {
