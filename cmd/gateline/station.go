@@ -61,15 +61,12 @@ func newLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, n
 
 func newSwitch() *cobra.Command {
 	var config, gate string
-	var yes bool
 	c := &cobra.Command{
 		Use:   "switch [auto|manual|open]",
 		Short: "Show or work the local switch of a running box, without the centre",
 		Long: "Without an argument, shows what the switches stand at. With one, switches the\n" +
 			"station, or with --gate one gate: auto = decide, manual = everybody to the staff,\n" +
-			"open = everybody passes. It takes effect at once and survives a restart.\n\n" +
-			"open asks for the name of the station, or of the gate, to be typed. A script, and\n" +
-			"whoever has no time, says --yes.",
+			"open = everybody passes. It takes effect at once and survives a restart.",
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"auto", "manual", "open"},
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -81,11 +78,6 @@ func newSwitch() *cobra.Command {
 				var to gateway.Switch
 				if err := to.UnmarshalText([]byte(args[0])); err != nil {
 					return errUsage{err}
-				}
-				if to == gateway.SwitchOpen {
-					if err := confirmOpen(cmd, yes, cfg.Station, gate); err != nil {
-						return err
-					}
 				}
 				if err := control.Set(cmd.Context(), gate, to); err != nil {
 					return err
@@ -101,17 +93,7 @@ func newSwitch() *cobra.Command {
 	}
 	c.Flags().StringVar(&config, "config", defaultStationConfig, "configuration file of the box")
 	c.Flags().StringVar(&gate, "gate", "", "name of one gate; without it the whole station")
-	c.Flags().BoolVar(&yes, "yes", false, "do not ask for a confirmation")
 	return c
-}
-
-// confirmOpen asks before everybody passes. Manual and auto are not asked about: the
-// staff, or the box, then decide.
-func confirmOpen(cmd *cobra.Command, yes bool, station, gate string) error {
-	if gate != "" {
-		return confirm(cmd, yes, fmt.Sprintf("Everybody passes at gate %.70q from now on", gate), gate)
-	}
-	return confirm(cmd, yes, fmt.Sprintf("Everybody passes at every gate of station %.70q from now on", station), station)
 }
 
 // controlOf reads the configuration of a box and returns it with the box's
