@@ -2,9 +2,12 @@ package central
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/nats-io/nats.go"
 
 	"gateline/central/rules"
 	"gateline/internal/logtest"
@@ -21,8 +24,25 @@ func openForBench(b *testing.B) *running {
 // BenchmarkUpgrades is upgrades of different persons by 64 callers at once, each
 // of which waits for its answer; every one is synced to the disk.
 func BenchmarkUpgrades(b *testing.B) {
-	c := openForBench(b)
-	app := dial(b, c, rules.ChannelApp)
+	upgrades(b, dial(b, openForBench(b), rules.ChannelApp))
+}
+
+// BenchmarkUpgradesOnServers is the same with ledger and feed on three servers, each
+// of which syncs every message.
+func BenchmarkUpgradesOnServers(b *testing.B) {
+	_, cfg, auth := onServers(b, &logtest.Buffer{})
+	cfg.Heartbeat = 0
+	c := start(b, cfg)
+	conn, err := nats.Connect(strings.Join(cfg.Servers.URLs, ","), auth...)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(conn.Close)
+	c.held() // it is up
+	upgrades(b, NewChannel(conn, rules.ChannelOps))
+}
+
+func upgrades(b *testing.B, app *Channel) {
 	const callers = 64
 	var next atomic.Int64
 	var all sync.WaitGroup

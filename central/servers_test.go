@@ -18,7 +18,7 @@ import (
 
 // onServers returns the configuration of a centre on three servers, and a client's
 // connection options.
-func onServers(t *testing.T, log *logtest.Buffer) (*clustertest.Cluster, Config, []nats.Option) {
+func onServers(t testing.TB, log *logtest.Buffer) (*clustertest.Cluster, Config, []nats.Option) {
 	t.Helper()
 	authority, err := linkkey.NewAuthority()
 	if err != nil {

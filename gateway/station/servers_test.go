@@ -44,7 +44,7 @@ func startServers(t *testing.T, stations ...string) *ownServers {
 }
 
 // makeServers makes them by clustertest's Start or Prepare.
-func makeServers(t *testing.T, by func(*testing.T, string, *linkkey.Authority, []byte) *clustertest.Cluster, stations ...string) *ownServers {
+func makeServers(t *testing.T, by func(testing.TB, string, *linkkey.Authority, []byte) *clustertest.Cluster, stations ...string) *ownServers {
 	t.Helper()
 	authority, err := linkkey.NewAuthority()
 	if err != nil {

@@ -28,7 +28,7 @@ type Cluster struct {
 	// Servers are nil where they are stopped.
 	Servers [len(names)]*server.Server
 
-	t       *testing.T
+	t       testing.TB
 	configs [len(names)]string
 	clients [len(names)]string // host:port
 	leafs   [len(names)]string
@@ -36,7 +36,7 @@ type Cluster struct {
 
 // Start starts the servers from the files in examples and returns when they have
 // agreed on a leader. The test's end stops them.
-func Start(t *testing.T, examples string, authority *linkkey.Authority, accounts []byte) *Cluster {
+func Start(t testing.TB, examples string, authority *linkkey.Authority, accounts []byte) *Cluster {
 	t.Helper()
 	c := Prepare(t, examples, authority, accounts)
 	t.Cleanup(func() {
@@ -60,7 +60,7 @@ func Start(t *testing.T, examples string, authority *linkkey.Authority, accounts
 
 // Prepare makes what Start starts, and starts nothing: for servers in processes of
 // their own.
-func Prepare(t *testing.T, examples string, authority *linkkey.Authority, accounts []byte) *Cluster {
+func Prepare(t testing.TB, examples string, authority *linkkey.Authority, accounts []byte) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t}
 	var routes [len(names)]string
@@ -211,7 +211,7 @@ func (c *Cluster) until(what string, ok func() bool) {
 }
 
 // freeAddresses returns addresses that nobody listens on.
-func freeAddresses(t *testing.T, n int) []string {
+func freeAddresses(t testing.TB, n int) []string {
 	t.Helper()
 	var all []string
 	for range n {
@@ -227,7 +227,7 @@ func freeAddresses(t *testing.T, n int) []string {
 
 // replace swaps each old text for its new one and fails where one is not there: the
 // files would then not be what is tried.
-func replace(t *testing.T, text []byte, swap []string) []byte {
+func replace(t testing.TB, text []byte, swap []string) []byte {
 	t.Helper()
 	for i := 0; i < len(swap); i += 2 {
 		if !strings.Contains(string(text), swap[i]) {
@@ -237,7 +237,7 @@ func replace(t *testing.T, text []byte, swap []string) []byte {
 	return []byte(strings.NewReplacer(swap...).Replace(string(text)))
 }
 
-func read(t *testing.T, path string) []byte {
+func read(t testing.TB, path string) []byte {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -246,7 +246,7 @@ func read(t *testing.T, path string) []byte {
 	return text
 }
 
-func write(t *testing.T, dir, name string, text []byte) string {
+func write(t testing.TB, dir, name string, text []byte) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	if err := os.WriteFile(path, text, 0o600); err != nil {
