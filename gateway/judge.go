@@ -25,6 +25,12 @@ type Question struct {
 	// where the centre's clock is ahead of the box's.
 	Age time.Duration
 	Now time.Time
+	// Erased is when the centre ordered that every record be erased, for the last time;
+	// zero = never (IMP-10).
+	Erased time.Time
+	// Reached is an instant that has passed, whatever a clock says: the sunset at which
+	// the box erased its records (IMP-11); zero = none.
+	Reached time.Time
 	// ClockTrusted says that Now is right within Drift either way (IMP-17).
 	ClockTrusted bool
 	Drift        time.Duration
@@ -35,12 +41,37 @@ func (q *Question) clockGood() bool { return q.ClockTrusted && q.Age >= -clockBa
 
 // PolicyTime is the instant by which policy documents begin and end: now, or
 // where the clock may not be believed the watermark, the last instant that the
-// centre has vouched for. A clock that runs ahead must not end a policy.
+// centre has vouched for, or Reached. A clock that runs ahead must not end a policy,
+// and one that a power cut has set back must not bring one back.
 func (q *Question) PolicyTime() time.Time {
-	if q.clockGood() || q.Age == AgeUnknown {
-		return q.Now
+	at := q.Now
+	if q.clockGood() {
+		return at
 	}
-	return q.Now.Add(-q.Age)
+	if q.Age != AgeUnknown {
+		at = at.Add(-q.Age)
+	}
+	if q.Reached.After(at) {
+		at = q.Reached
+	}
+	return at
+}
+
+// EndedBy returns the sunset of the document in force where it is certain to have
+// passed, else the zero Time: by a clock that may be believed, even if that is ahead by
+// Drift, or by what PolicyTime is in place of one (IMP-11).
+func (s *Schedule) EndedBy(q *Question) time.Time {
+	at := q.PolicyTime()
+	switch {
+	case q.clockGood():
+		at = at.Add(-q.Drift)
+	case q.Age == AgeUnknown && q.Reached.IsZero():
+		return time.Time{}
+	}
+	if p := s.At(at); p != nil && p.Ended(at) {
+		return p.Sunset
+	}
+	return time.Time{}
 }
 
 // Judge applies the decision table (docs/decision.md), first match wins. p is
@@ -59,10 +90,10 @@ func Judge(p *Policy, q *Question) Answer {
 
 func judge(p *Policy, q *Question) Answer {
 	at := q.PolicyTime()
-	ended := p != nil && !p.Sunset.IsZero() && !at.Before(p.Sunset)
+	ended := p != nil && p.Ended(at)
 	switch {
 	case q.Purpose == PurposeTopUp: // row 0
-		return judgeTopUp(p, q, ended)
+		return judgeTopUp(p, q)
 	case q.Purpose == PurposeExit: // row 1
 		return Answer{Verdict: VerdictPass, Reason: R02}
 	case q.Station == SwitchOpen || q.Gate == SwitchOpen: // row 2
@@ -101,9 +132,10 @@ func LaneAt(p *Policy, q *Question) Lane {
 }
 
 // judgeTopUp is row 0: money service must not stop for want of data.
-func judgeTopUp(p *Policy, q *Question, ended bool) Answer {
-	gated := p != nil && !p.TopUpFrom.IsZero() && !q.PolicyTime().Before(p.TopUpFrom)
-	if q.Known || ended || !q.Usable || !gated {
+func judgeTopUp(p *Policy, q *Question) Answer {
+	at := q.PolicyTime()
+	gated := p != nil && !p.TopUpFrom.IsZero() && !at.Before(p.TopUpFrom) && !p.TopUpLifted(at, q.Erased)
+	if q.Known || !q.Usable || !gated {
 		return Answer{Verdict: VerdictPass, Reason: R02}
 	}
 	return Answer{Verdict: VerdictManual, Reason: R20}

@@ -23,10 +23,14 @@ func askOracle(p *Policy, q *Question) oracle {
 	if heard := q.Age != AgeUnknown; heard && (!q.ClockTrusted || q.Age < -time.Hour) {
 		day = q.Now.Add(-q.Age)
 	}
+	if !q.Reached.IsZero() && q.Reached.After(day) && (!q.ClockTrusted || q.Age < -time.Hour) {
+		day = q.Reached // no clock brings back what has passed
+	}
 	over := p != nil && !p.Sunset.IsZero() && !day.Before(p.Sunset)
 	if q.Purpose == PurposeTopUp {
 		ruleHolds := p != nil && !p.TopUpFrom.IsZero() && !day.Before(p.TopUpFrom)
-		return oracle{mayPass: q.Known || !q.Usable || !ruleHolds || over}
+		ended := p != nil && p.Mode == ModeOff && !q.Erased.IsZero() && q.Erased.Compare(p.Effective) >= 0
+		return oracle{mayPass: q.Known || !q.Usable || !ruleHolds || over || ended}
 	}
 	if q.Station == SwitchOpen || q.Gate == SwitchOpen {
 		return oracle{mayPass: true}
@@ -125,6 +129,8 @@ func randomQuestion(r *rand.Rand) (*Policy, Question) {
 		Now:          pick(r, now, now.UTC()),
 		ClockTrusted: r.IntN(8) != 0,
 		Drift:        pick(r, 0, 0, time.Second, 15*time.Second),
+		Erased:       pick(r, time.Time{}, time.Time{}, p.Effective, p.Effective.Add(-1), near()),
+		Reached:      pick(r, time.Time{}, time.Time{}, p.Sunset, near()),
 	}
 	if q.Record.Anchor != 0 && p.Unit == UnitRollingHour {
 		q.Record.AnchorMinute = uint16(r.IntN(1440))

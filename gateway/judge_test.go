@@ -83,6 +83,7 @@ func TestJudgeRows(t *testing.T) {
 	topUpGated := func(p *Policy) { p.TopUpFrom = at("2022-05-30 12:00:00") }
 	topUp := func(q *Question) { q.Purpose = PurposeTopUp }
 	exit := func(q *Question) { q.Purpose = PurposeExit }
+	erased := func(t time.Time) func(*Question) { return func(q *Question) { q.Erased = t } }
 	unknown := func(q *Question) { q.Known, q.Record = false, Record{} }
 	class := func(c Class) func(*Question) { return func(q *Question) { q.Record.Class = c } }
 	age := func(d time.Duration) func(*Question) { return func(q *Question) { q.Age = d } }
@@ -107,6 +108,10 @@ func TestJudgeRows(t *testing.T) {
 		{"row 0 no snapshot", testPolicy(topUpGated), testQuestion(topUp, unknown, unusable), pass(R02)},
 		{"row 0 no policy", nil, testQuestion(topUp, unknown), pass(R02)},
 		{"row 0 after sunset", testPolicy(topUpGated, sunset(AfterSunsetManual)), testQuestion(topUp, unknown), pass(R02)},
+		{"row 0 mode off", testPolicy(topUpGated, mode(ModeOff)), testQuestion(topUp, unknown), manual(R20)},
+		{"row 0 mode off, all erased", testPolicy(topUpGated, mode(ModeOff)), testQuestion(topUp, unknown, erased(noon.Add(-time.Hour))), pass(R02)},
+		{"row 0 mode off, erased before it", testPolicy(topUpGated, mode(ModeOff)), testQuestion(topUp, unknown, erased(at("2022-05-16 23:59:59"))), manual(R20)},
+		{"row 0 erased, and on again", testPolicy(topUpGated), testQuestion(topUp, unknown, erased(noon.Add(-time.Hour))), manual(R20)},
 		{"row 0 red is bound", testPolicy(topUpGated), testQuestion(topUp, class(ClassRed)), pass(R02)},
 		{"row 0 before switches", testPolicy(topUpGated), testQuestion(topUp, unknown, station(SwitchOpen)), manual(R20)},
 		{"row 1", testPolicy(), testQuestion(exit, class(ClassRed), station(SwitchManual)), pass(R02)},
@@ -279,6 +284,43 @@ func TestPolicyTime(t *testing.T) {
 	q := testQuestion(func(q *Question) { q.ClockTrusted, q.Now, q.Age = false, time.Unix(0, 0), time.Unix(0, 0).Sub(noon) })
 	if got := Judge(sched.At(q.PolicyTime()), &q); got.Reason != R02 {
 		t.Errorf("mode off in 1970: %v", got.Reason)
+	}
+}
+
+// A box that was cut off and off across the sunset, whose clock begins in 1970, answers
+// as the document says; and what is certain to have ended.
+func TestSunsetReached(t *testing.T) {
+	sunset := noon.Add(time.Hour)
+	sched := &Schedule{Policies: []Policy{*testPolicy(func(p *Policy) { p.Sunset = sunset })}}
+	epoch := time.Unix(0, 0)
+	for _, c := range []struct {
+		name   string
+		q      Question
+		reason Reason
+		ended  bool
+	}{
+		{"before it", testQuestion(), R00, false},
+		{"at it", testQuestion(func(q *Question) { q.Now = sunset }), R02, true},
+		{"at it by less than the drift", testQuestion(func(q *Question) { q.Now, q.Drift = sunset, time.Second }), R02, false},
+		{"at it by a clock that is not trusted", testQuestion(func(q *Question) { q.Now, q.ClockTrusted, q.Age = sunset, false, time.Hour }), R23, false},
+		{"by the centre's word", testQuestion(func(q *Question) { q.Now, q.ClockTrusted, q.Age = epoch, false, epoch.Sub(sunset) }), R02, true},
+		{"in 1970, heard of before", testQuestion(func(q *Question) { q.Now, q.ClockTrusted, q.Age, q.Reached = epoch, false, epoch.Sub(noon), sunset }), R02, true},
+		{"in 1970, never heard of the centre", testQuestion(func(q *Question) { q.Now, q.ClockTrusted, q.Age, q.Reached = epoch, false, AgeUnknown, sunset }), R02, true},
+		{"never heard of the centre", testQuestion(func(q *Question) { q.Now, q.ClockTrusted, q.Age = sunset, false, AgeUnknown }), R02, false},
+		{"a clock that was ahead and is right again", testQuestion(func(q *Question) { q.Reached = sunset }), R00, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := Judge(sched.At(c.q.PolicyTime()), &c.q); got.Reason != c.reason {
+				t.Errorf("answered %v, want %v", got.Reason, c.reason)
+			}
+			if got := sched.EndedBy(&c.q); got.IsZero() == c.ended || c.ended && !got.Equal(sunset) {
+				t.Errorf("ended: %v", got)
+			}
+		})
+	}
+	q := testQuestion()
+	if got := (*Schedule)(nil).EndedBy(&q); !got.IsZero() {
+		t.Errorf("without a schedule: %v", got)
 	}
 }
 

@@ -298,6 +298,28 @@ func ValidStation(name string) error {
 	return nil
 }
 
+// Ended reports whether the purpose of the document has ended at an instant (IMP-11).
+func (p *Policy) Ended(at time.Time) bool { return !p.Sunset.IsZero() && !at.Before(p.Sunset) }
+
+// OffEverywhere reports whether the document checks nobody at any station.
+func (p *Policy) OffEverywhere() bool {
+	for _, mode := range p.Stations {
+		if mode != ModeOff {
+			return false
+		}
+	}
+	return p.Mode == ModeOff
+}
+
+// TopUpLifted reports whether a top-up needs no upgraded card at an instant, because
+// what it needed one for is over (IMP-10): after sunset, or where the document is in
+// mode off and every record was erased under it, by an order of the instant erased
+// (zero = there was none). Mode off alone lifts nothing: a station may not have begun
+// yet.
+func (p *Policy) TopUpLifted(at, erased time.Time) bool {
+	return p.Ended(at) || p.Mode == ModeOff && !erased.IsZero() && !erased.Before(p.Effective)
+}
+
 // Schedule is all the policy documents a box holds: the one in force and those
 // pre-staged, in the order of their effective instants. It is replaced whole.
 type Schedule struct {

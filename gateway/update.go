@@ -61,9 +61,24 @@ type Update struct {
 	Keys []KeyTerm
 	// Purge erases every record of every shard, whatever purpose they were for,
 	// so that nobody can read them any more (IMP-10); Changes is then empty.
-	Purge bool
+	// Ordered is then the instant of the order, as Erasure has it.
+	Purge   bool
+	Ordered int64
 	// Complete marks the first entry at which the box holds everything the
 	// centre had when the box first asked. Until then an absent record means
 	// nothing (R24, IMP-19). It is never taken back.
 	Complete bool
+}
+
+// Erasure says why every record was erased, so that nobody can read one any more.
+type Erasure struct {
+	// Ordered is the instant of the centre's last order to do so, in Unix
+	// microseconds; 0 = there was none. It tells one order from another in whatever
+	// epoch it is heard of, and grows with each of them.
+	Ordered int64
+	// Epoch and Number are those of the entry that the order was heard by.
+	Epoch, Number uint64
+	// Sunset is the end of the policy at which a box has erased its records by
+	// itself, and has held none since (IMP-11); the zero Time if it has not.
+	Sunset time.Time
 }
