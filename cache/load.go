@@ -21,8 +21,8 @@ import (
 // The error wraps ErrUpdate where shards or records are out of order, out of
 // their range or too many, and where a loaded shard would lack entries up to the
 // new position. A position of another epoch wants every shard loaded from that
-// epoch, or, in a store without a position, every loaded one. Other errors are
-// as for Apply.
+// epoch, or, in a store without a position or without a loaded shard, every loaded
+// one. Other errors are as for Apply.
 func (s *Store) Load(l gateway.Load) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,6 +125,7 @@ func (s *Store) validateReach(l *gateway.Load, to gateway.Position) error {
 		return nil // no position before the load and none after it
 	}
 	newEpoch := l.To != nil && to.Epoch != at.Epoch
+	holds := at.Epoch != 0 && slices.ContainsFunc(s.marks, gateway.ShardMark.Loaded)
 	shards := l.Shards
 	for id, mark := range s.marks {
 		if len(shards) > 0 && int(shards[0].ID) == id {
@@ -134,7 +135,7 @@ func (s *Store) validateReach(l *gateway.Load, to gateway.Position) error {
 			mark.Number = max(mark.Number, at.Number)
 		}
 		switch {
-		case newEpoch && mark.Epoch != to.Epoch && (mark.Loaded() || at.Epoch != 0):
+		case newEpoch && mark.Epoch != to.Epoch && (mark.Loaded() || holds):
 			return fmt.Errorf("a position of epoch %d, and shard %d is of epoch %d", to.Epoch, id, mark.Epoch)
 		case mark.Epoch == to.Epoch && mark.Number < to.Number:
 			return fmt.Errorf("shard %d reaches entry %d, and the position is entry %d", id, mark.Number, to.Number)

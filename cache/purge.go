@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"gateline/gateway"
 )
@@ -22,41 +23,76 @@ type purgeState struct {
 	generation uint32
 	// step is the last step of the journal before it, which nobody can read any more.
 	step uint64
-	// epoch and number are those of the entry that ordered it; 0 = there was none.
+	// epoch and number are those of the entry that ordered it, ordered the instant of
+	// the order, as gateway.Erasure has them; 0 = there was none.
 	epoch, number uint64
+	ordered       int64
+	// sunset is since when the store rests, in Unix microseconds; 0 = it does not.
+	sunset int64
+	// emptied: the purge left every shard loaded, and empty; else none is loaded.
+	emptied bool
 	// unfinished: marks and values of before may still be there. A start removes
 	// them.
 	unfinished bool
 }
 
-const purgeStateSize = generationSize + 3*8 + 1
+const purgeStateSize = generationSize + 5*8 + 1
+
+// The bits of the last byte.
+const (
+	purgeUnfinished = 1 << 0
+	purgeEmptied    = 1 << 1
+)
 
 // Purged returns the entry of the feed at which the store was last purged, 0 if it
 // never was: since then nobody can read what it held before.
 func (s *Store) Purged() (epoch, number uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.purged.unfinished {
-		return 0, 0
+	e := s.Erased()
+	return e.Epoch, e.Number
+}
+
+// Erased returns why the records were erased, the zero Erasure if they never were:
+// since then nobody can read what the store held before. It takes no lock.
+func (s *Store) Erased() gateway.Erasure {
+	if e := s.erased.Load(); e != nil {
+		return *e
 	}
-	return s.purged.epoch, s.purged.number
+	return gateway.Erasure{}
+}
+
+// showErased makes visible what is finished of the last purge.
+func (s *Store) showErased() {
+	p := s.purged
+	e := gateway.Erasure{Ordered: p.ordered, Epoch: p.epoch, Number: p.number}
+	if p.sunset != 0 {
+		e.Sunset = time.UnixMicro(p.sunset)
+	}
+	s.erased.Store(&e)
 }
 
 func (p purgeState) encode() []byte {
 	b := binary.BigEndian.AppendUint32(nil, p.generation)
-	for _, n := range [...]uint64{p.step, p.epoch, p.number} {
+	for _, n := range [...]uint64{p.step, p.epoch, p.number, uint64(p.ordered), uint64(p.sunset)} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
+	var bits byte
 	if p.unfinished {
-		return append(b, 1)
+		bits |= purgeUnfinished
 	}
-	return append(b, 0)
+	if p.emptied {
+		bits |= purgeEmptied
+	}
+	return append(b, bits)
 }
 
 // decodePurge is the inverse of encode, of purgeStateSize bytes.
 func decodePurge(b []byte) purgeState {
 	at := func(i int) uint64 { return binary.BigEndian.Uint64(b[generationSize+8*i:]) }
-	return purgeState{generation: binary.BigEndian.Uint32(b), step: at(0), epoch: at(1), number: at(2), unfinished: b[purgeStateSize-1] != 0}
+	bits := b[purgeStateSize-1]
+	return purgeState{
+		generation: binary.BigEndian.Uint32(b), step: at(0), epoch: at(1), number: at(2), ordered: int64(at(3)), sunset: int64(at(4)),
+		emptied: bits&purgeEmptied != 0, unfinished: bits&purgeUnfinished != 0,
+	}
 }
 
 // loadPurge reads what the last purge left and the key in force. All other keys are
@@ -88,6 +124,7 @@ func (s *Store) loadPurge() error {
 	if s.purged.unfinished {
 		return s.finishPurge()
 	}
+	s.showErased()
 	return nil
 }
 
@@ -103,15 +140,76 @@ func (s *Store) nothingHeld() bool {
 // purge applies an update that purges: every record is gone, from memory, and from
 // the disk with the key that had sealed it, when it returns. The position, the
 // schedule, the feed's keys and the box's own settings stay. A shard that was
-// loaded from a later place of the feed is to be loaded again. It needs mu.
-//
-// The new state and the word that values of before mean nothing are one
-// transaction, after which a start finishes what a crash has cut off.
+// loaded from a later place of the feed is to be loaded again, and in a store that
+// rests none is loaded. It needs mu.
 func (s *Store) purge(u *gateway.Update) error {
 	encoded, schedule, err := copySchedule(u.Schedule)
 	if err != nil {
 		return err
 	}
+	next := s.purged
+	next.epoch, next.number, next.ordered = u.To.Epoch, u.To.Number, u.Ordered
+	next.emptied = next.sunset == 0
+	return s.erase(next, func(b *batch) error { return b.setState(encoded, u.Keys, u.Complete, &u.To) }, func() {
+		s.saved(u.To)
+		s.took(schedule, u.Keys)
+		if u.Complete {
+			s.usable.Store(true)
+		}
+	})
+}
+
+// Erase erases every record, as an update that purges does, without an entry of the
+// feed: position, schedule and keys stay as they are, and no shard is loaded any more,
+// so that changes are passed over until shards are. Of e what is not zero replaces
+// what Erased returns. With a Sunset the store rests from then on, and a shard
+// must not be loaded before Wake. Errors are as for Apply.
+func (s *Store) Erase(e gateway.Erasure) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.writeable(); err != nil {
+		return err
+	}
+	next := s.purged
+	if e.Ordered != 0 {
+		next.ordered, next.epoch, next.number = e.Ordered, e.Epoch, e.Number
+	}
+	if !e.Sunset.IsZero() {
+		next.sunset = e.Sunset.UnixMicro()
+	}
+	next.emptied = false
+	if err := s.erase(next, nil, func() {}); err != nil {
+		return fmt.Errorf("erase all records: %w", err)
+	}
+	return nil
+}
+
+// Wake ends the rest that Erase began. It changes nothing where there is none.
+func (s *Store) Wake() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.writeable(); err != nil {
+		return err
+	}
+	if s.purged.sunset == 0 {
+		return nil
+	}
+	next := s.purged
+	next.sunset = 0
+	if err := s.commit(func(b *batch) error { return b.set([]byte(keyPurged), next.encode()) }); err != nil {
+		return fmt.Errorf("end the rest of the store: %w", err)
+	}
+	s.purged = next
+	s.showErased()
+	return nil
+}
+
+// erase erases every record and stores next, completed, beside what state writes, if it
+// is not nil; done makes that visible. It needs mu.
+//
+// The new state and the word that values of before mean nothing are one
+// transaction, after which a start finishes what a crash has cut off.
+func (s *Store) erase(next purgeState, state func(*batch) error, done func()) error {
 	if err := checkSpace(s.home.path, s.minFree); err != nil {
 		return err
 	}
@@ -119,20 +217,19 @@ func (s *Store) purge(u *gateway.Update) error {
 	if err != nil {
 		return s.fail(err)
 	}
-	purged := purgeState{generation: seals.generation, step: s.step, epoch: u.To.Epoch, number: u.To.Number, unfinished: true}
+	next.generation, next.step, next.unfinished = seals.generation, s.step, true
 	err = s.commit(func(b *batch) error {
-		return errors.Join(b.setState(encoded, u.Keys, u.Complete, &u.To), b.set([]byte(keyPurged), purged.encode()))
+		if err := b.set([]byte(keyPurged), next.encode()); err != nil || state == nil {
+			return err
+		}
+		return state(b)
 	})
 	if err != nil {
 		return err // the next purge writes the new key anew, the next start destroys it
 	}
-	s.purged = purged
-	s.saved(u.To)
-	s.took(schedule, u.Keys)
+	s.purged = next
+	done()
 	s.forget(seals)
-	if u.Complete {
-		s.usable.Store(true)
-	}
 	if err := s.home.destroyKeys(seals.generation); err != nil {
 		return s.fail(err)
 	}
@@ -141,8 +238,7 @@ func (s *Store) purge(u *gateway.Update) error {
 
 // forget takes every record out of memory. It needs mu.
 func (s *Store) forget(seals *sealer) {
-	marks := purgedMarks(s.marks, s.Position())
-	s.loaded.set(marks)
+	s.loaded.set(s.purgedMarks())
 	for id := range gateway.ShardID(gateway.Shards) {
 		s.nowFilled(id)
 	}
@@ -156,7 +252,7 @@ func (s *Store) forget(seals *sealer) {
 // finishPurge removes the values of shards, which nobody can read any more, and sets
 // their marks. It needs mu.
 func (s *Store) finishPurge() error {
-	marks := purgedMarks(s.marks, s.Position())
+	marks := s.purgedMarks()
 	for id := gateway.ShardID(0); id < gateway.Shards; {
 		err := s.commit(func(b *batch) error {
 			for ; id < gateway.Shards && b.fits(shardOps, shardBytes); id++ {
@@ -176,6 +272,7 @@ func (s *Store) finishPurge() error {
 		return s.fail(err)
 	}
 	s.purged = done
+	s.showErased()
 	s.loaded.set(s.marks)
 	s.due = foldEvery // what is left of the journal is removed soon
 	return nil
@@ -190,11 +287,14 @@ func (s *Store) eraseShard(b *batch, id gateway.ShardID, m gateway.ShardMark) er
 	return errors.Join(b.remove(shardKey(id)), b.remove(markKey(id)))
 }
 
-// purgedMarks returns the marks after a purge at to. A shard as it was after the very
-// entry was empty.
-func purgedMarks(before []gateway.ShardMark, to gateway.Position) []gateway.ShardMark {
-	marks := make([]gateway.ShardMark, len(before))
-	for id, m := range before {
+// purgedMarks returns the marks after the purge. A shard as it was after the very
+// entry that ordered one was empty. It needs mu.
+func (s *Store) purgedMarks() []gateway.ShardMark {
+	marks, to := make([]gateway.ShardMark, len(s.marks)), s.Position()
+	if !s.purged.emptied {
+		return marks
+	}
+	for id, m := range s.marks {
 		if m.Epoch != to.Epoch || m.Number <= to.Number {
 			marks[id] = gateway.ShardMark{Epoch: to.Epoch, Number: to.Number}
 		}

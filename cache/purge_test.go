@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"gateline/gateway"
 )
@@ -169,7 +170,7 @@ func TestPurgeCutOff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.purged = purgeState{generation: seals.generation, step: s.step, epoch: epoch, number: purgeEvery, unfinished: true}
+		s.purged = purgeState{generation: seals.generation, step: s.step, epoch: epoch, number: purgeEvery, emptied: true, unfinished: true}
 		err = s.commit(func(b *batch) error {
 			return errors.Join(b.setState(schedule, nil, false, &purgeUpdate.To), b.set([]byte(keyPurged), s.purged.encode()))
 		})
@@ -272,5 +273,105 @@ func TestPurgeDuringScan(t *testing.T) {
 	})
 	if !errors.Is(err, ErrPurged) || n != 3 {
 		t.Errorf("%d records shown, %v", n, err)
+	}
+}
+
+// wantErased holds a store against what Erase leaves: nothing but its place in the feed.
+func wantErased(t *testing.T, s *Store, dir string, key string, want gateway.Erasure) {
+	t.Helper()
+	if s.Position() != at(purgeEvery-1) || s.Schedule().Version != purgeEvery-1 || len(s.Keys()) == 0 || !s.Usable() {
+		t.Errorf("position %v, schedule %d", s.Position(), s.Schedule().Version)
+	}
+	if n, _ := s.Records(); n != 0 || s.Loaded() != 0 {
+		t.Errorf("%d records, %d shards loaded", n, s.Loaded())
+	}
+	if _, _, err := s.Lookup(someToken()); !errors.Is(err, ErrNotLoaded) {
+		t.Errorf("a lookup: %v", err)
+	}
+	if got := s.Erased(); got.Ordered != want.Ordered || got.Epoch != want.Epoch || got.Number != want.Number || !got.Sunset.Equal(want.Sunset) {
+		t.Errorf("erased %+v, want %+v", got, want)
+	}
+	if files := keyFiles(t, dir); len(files) != 1 || filepath.Base(files[0]) != key {
+		t.Errorf("keys %v", files)
+	}
+}
+
+func someToken() gateway.Token {
+	first, _ := gateway.ShardID(9).Range()
+	return first
+}
+
+// A store that erases by itself keeps its place in the feed and takes no change until
+// shards are loaded: also over a restart, a purge of the centre, and a crash.
+func TestErase(t *testing.T) {
+	s, dir, _ := storeToPurge(t)
+	sunset := time.UnixMicro(1_656_000_000_000_000)
+	if err := s.Erase(gateway.Erasure{Sunset: sunset}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		wantErased(t, s, dir, keyFilePrefix+"2", gateway.Erasure{Sunset: sunset})
+		closeStore(t, s)
+		s = open(t, dir, testOptions())
+	}
+	apply(t, s, gateway.Update{To: at(purgeEvery), Changes: updateOf(purgeEvery - 1).Changes}) // what still comes is passed over
+	apply(t, s, gateway.Update{To: at(purgeEvery + 1), Purge: true, Ordered: 7})
+	if n, _ := s.Records(); n != 0 || s.Loaded() != 0 {
+		t.Errorf("%d records, %d shards loaded", n, s.Loaded())
+	}
+	if e := s.Erased(); e.Ordered != 7 || e.Number != purgeEvery+1 || !e.Sunset.Equal(sunset) {
+		t.Errorf("erased %+v", e)
+	}
+	if err := errors.Join(s.Wake(), s.Wake()); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	s = open(t, dir, testOptions())
+	if e := s.Erased(); e.Ordered != 7 || !e.Sunset.IsZero() {
+		t.Errorf("awake it says %+v", e)
+	}
+	// All is loaded anew, also from another epoch, the first shards with a place in the feed.
+	to := gateway.Position{Epoch: epoch + 1, Number: 3, Watermark: 5, Hash: gateway.Hash{1}}
+	for id := range gateway.ShardID(gateway.Shards) {
+		l := gateway.Load{Shards: []gateway.Shard{{ID: id, At: to}}}
+		if id == 0 {
+			l.To = &to
+		}
+		if id%512 != 0 && id != 9 {
+			continue
+		}
+		if id == 9 {
+			l.Shards[0].Records = []gateway.Change{{Token: someToken(), Record: gateway.Record{Anchor: 3}}}
+		}
+		if err := s.Load(l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, known, err := s.Lookup(someToken()); !known || err != nil || s.Position() != to {
+		t.Errorf("known %v, %v, at %v", known, err, s.Position())
+	}
+}
+
+// An order that the box did not hear of in the feed is kept as the one it has carried
+// out, and a crash amid it is made good.
+func TestEraseCutOff(t *testing.T) {
+	order := gateway.Erasure{Ordered: 9, Epoch: epoch + 5, Number: 77}
+	s, dir, _ := storeToPurge(t)
+	seals, err := s.home.makeKey(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.purged = purgeState{generation: seals.generation, step: s.step, epoch: order.Epoch, number: order.Number, ordered: order.Ordered, unfinished: true}
+	if err := s.commit(func(b *batch) error { return b.set([]byte(keyPurged), s.purged.encode()) }); err != nil {
+		t.Fatal(err)
+	}
+	if e := s.Erased(); e.Ordered != 0 {
+		t.Errorf("a receipt before it is done: %+v", e)
+	}
+	closeStore(t, s)
+	for range 2 {
+		s = open(t, dir, testOptions())
+		wantErased(t, s, dir, keyFilePrefix+"2", order)
+		closeStore(t, s)
 	}
 }

@@ -103,6 +103,8 @@ type Store struct {
 	loaded loadedShards
 	// seals has the key in force; a purge replaces it.
 	seals atomic.Pointer[sealer]
+	// erased is what Erased returns, of purged what is finished.
+	erased atomic.Pointer[gateway.Erasure]
 
 	// mu guards all that follows and serialises writers. A scan holds it only
 	// while it takes its snapshot.
