@@ -46,6 +46,14 @@ type Store interface {
 	// Sum returns the sum of a loaded shard as it is stored. Where it returns an
 	// error, the shard counts as damaged and is loaded again.
 	Sum(id gateway.ShardID) (gateway.ShardSum, error)
+	// Erase erases every record as an update that purges does, and leaves position,
+	// schedule and keys as they are and every shard not loaded. What of e is not zero
+	// replaces what Erased returns. With a Sunset the store rests until Wake: an update
+	// that purges leaves no shard loaded either. Both are durable when they return.
+	Erase(e gateway.Erasure) error
+	Wake() error
+	// Erased returns why the records were erased, the zero Erasure if they never were.
+	Erased() gateway.Erasure
 }
 
 // BoxConfig configures a Box. What is zero takes the default given with it.
@@ -71,6 +79,11 @@ type BoxConfig struct {
 	// after each Load that moved the position, then without Changes. It is called on the goroutine that
 	// applies: the feed waits for it. It must not keep Changes.
 	OnApplied func(gateway.Update)
+	// Ended, if not nil, returns the sunset of the policy in force where that is certain
+	// to have passed, else the zero Time. While it has, the box holds no record: it
+	// erases them, with or without a link, and follows the feed for what else that
+	// brings (IMP-11). It is called each 0.1 s on the goroutine that applies.
+	Ended func() time.Time
 
 	// PollInterval is the time between two questions for missed entries while
 	// nothing seems to be wrong (5 s).

@@ -47,8 +47,12 @@ type Entry struct {
 	// Publisher.Publish assigns it.
 	Checkpoint *gateway.Checkpoint
 	// Purge ends the purpose of the records: every one is to be erased (IMP-10).
-	// Then there are neither changes nor a checkpoint.
-	Purge bool
+	// Then there are neither changes nor a checkpoint. Ordered is the instant of that
+	// order, in Unix microseconds: it grows with every order, and stays the same where
+	// the feed is written anew under another epoch. Publisher.Publish takes Time where
+	// it is 0.
+	Purge   bool
+	Ordered int64
 }
 
 // Signed is an entry as it stands in the feed. Nothing but Verify says that it
@@ -73,7 +77,7 @@ const (
 	sectionSchedule   = 1 << 1
 	sectionKey        = 1 << 2
 	sectionCheckpoint = 1 << 3
-	sectionPurge      = 1 << 4 // has no bytes
+	sectionPurge      = 1 << 4
 	sectionsKnown     = sectionChanges | sectionSchedule | sectionKey | sectionCheckpoint | sectionPurge
 )
 
@@ -83,6 +87,8 @@ const (
 	trailerSize = 8 + ed25519.SignatureSize
 	// checkpointSize is that of a shard's id, count and hash.
 	checkpointSize = 2 + 4 + sha256.Size
+	// orderedSize is that of the instant of a purge.
+	orderedSize = 8
 	// MaxEntrySize is the largest size of an encoded entry in bytes.
 	MaxEntrySize = headerSize + maxChangesSize + 4 + gateway.MaxScheduleSize + ed25519.PublicKeySize + checkpointSize + trailerSize
 )
@@ -144,6 +150,9 @@ func appendSections(b []byte, e *Entry) ([]byte, error) {
 	if err == nil && e.Checkpoint != nil {
 		b, err = appendCheckpoint(b, e.Checkpoint)
 	}
+	if err == nil && e.Purge {
+		b = binary.LittleEndian.AppendUint64(b, uint64(e.Ordered))
+	}
 	return b, err
 }
 
@@ -169,6 +178,9 @@ func (e *Entry) checkHeader() error {
 	}
 	if e.Purge && (len(e.Changes) > 0 || e.Checkpoint != nil) {
 		return fmt.Errorf("%w: an entry that purges has neither changes nor a checkpoint", ErrEntry)
+	}
+	if e.Purge != (e.Ordered > 0) || e.Ordered < 0 {
+		return fmt.Errorf("%w: an entry that purges, and no other, says when that was ordered", ErrEntry)
 	}
 	if (e.Number == 1) != (e.Before == gateway.Hash{}) {
 		return fmt.Errorf("%w: every entry but the first has a hash of the one before", ErrEntry)
@@ -265,6 +277,9 @@ func (e *Entry) readSections(sections byte, b []byte) (err error) {
 	if err == nil && sections&sectionCheckpoint != 0 {
 		e.Checkpoint, b, err = readCheckpoint(b)
 	}
+	if err == nil && e.Purge {
+		e.Ordered, b, err = readOrdered(b)
+	}
 	if err == nil && len(b) != 0 {
 		err = fmt.Errorf("%w: %d bytes after the last section", ErrEntry, len(b))
 	}
@@ -320,6 +335,17 @@ func readCheckpoint(b []byte) (*gateway.Checkpoint, []byte, error) {
 	c := &gateway.Checkpoint{Shard: gateway.ShardID(binary.LittleEndian.Uint16(b))}
 	c.Sum = gateway.ShardSum{Records: binary.LittleEndian.Uint32(b[2:]), Hash: gateway.Hash(b[6:checkpointSize])}
 	return c, b[checkpointSize:], checkCheckpoint(c)
+}
+
+func readOrdered(b []byte) (int64, []byte, error) {
+	if len(b) < orderedSize {
+		return 0, nil, fmt.Errorf("%w: cut short before the instant of the purge", ErrEntry)
+	}
+	at := int64(binary.LittleEndian.Uint64(b))
+	if at <= 0 {
+		return 0, nil, fmt.Errorf("%w: the instant of the purge is not above zero", ErrEntry)
+	}
+	return at, b[orderedSize:], nil
 }
 
 // Verify reports whether the entry was signed, byte for byte, with the secret

@@ -72,8 +72,8 @@ func TestEntryRoundTrip(t *testing.T) {
 		"key":        {Epoch: 1, Number: 2, Time: 3, Before: someHash, NextKey: nextKey},
 		"everything": {Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: every, Schedule: testSchedule(1), NextKey: nextKey},
 		"full":       {Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: randomChanges(gateway.MaxChanges)},
-		"purge":      {Epoch: 1, Number: 2, Time: 3, Before: someHash, Purge: true},
-		"end":        {Epoch: 1, Number: 2, Time: 3, Before: someHash, Purge: true, Schedule: testSchedule(1), NextKey: nextKey},
+		"purge":      {Epoch: 1, Number: 2, Time: 3, Before: someHash, Purge: true, Ordered: 1<<63 - 1},
+		"end":        {Epoch: 1, Number: 2, Time: 3, Before: someHash, Purge: true, Ordered: 2, Schedule: testSchedule(1), NextKey: nextKey},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := slices.Clone(e.Changes)
@@ -152,10 +152,13 @@ func TestSignRefuses(t *testing.T) {
 		"greatest twice": func(e *Entry) { e.Changes = []gateway.Change{{Token: ^gateway.Token(0)}, {Token: ^gateway.Token(0)}} },
 		"bad record":     func(e *Entry) { e.Changes = []gateway.Change{{Record: gateway.Record{Class: 9}}} },
 		"bad schedule":   func(e *Entry) { e.Schedule = &gateway.Schedule{} },
-		"purge, changes": func(e *Entry) { e.Purge, e.Changes = true, []gateway.Change{{Token: 5}} },
+		"purge, changes": func(e *Entry) { e.Purge, e.Ordered, e.Changes = true, 1, []gateway.Change{{Token: 5}} },
 		"purge, checkpoint": func(e *Entry) {
-			e.Purge, e.Checkpoint = true, &gateway.Checkpoint{Shard: 5}
+			e.Purge, e.Ordered, e.Checkpoint = true, 1, &gateway.Checkpoint{Shard: 5}
 		},
+		"purge, never ordered":   func(e *Entry) { e.Purge = true },
+		"purge, ordered in 1969": func(e *Entry) { e.Purge, e.Ordered = true, -1 },
+		"ordered, no purge":      func(e *Entry) { e.Ordered = 1 },
 	} {
 		e := Entry{Epoch: 1, Number: 2, Time: 1, Before: someHash}
 		change(&e)
@@ -179,36 +182,46 @@ func TestDecodeEntryRefuses(t *testing.T) {
 		"unknown section":    set(1, 33),
 		"purge and changes":  set(1, 17),
 		"missing checkpoint": set(1, 9),
-		"missing section":    set(1, 3),
-		"missing key":        set(1, 5),
-		"extra section":      set(1, 0),
-		"no epoch":           edit(func(b []byte) []byte { clear(b[2:10]); return b }),
-		"no number":          edit(func(b []byte) []byte { clear(b[10:18]); return b }),
-		"no time":            edit(func(b []byte) []byte { clear(b[18:26]); return b }),
-		"negative time":      set(25, 0x80),
-		"no hash":            edit(func(b []byte) []byte { clear(b[34:66]); return b }),
-		"hash of none":       edit(func(b []byte) []byte { clear(b[10:18]); b[10] = 1; return b }),
-		"no changes":         set(count, 0),
-		"fewer changes":      set(count, 2),
-		"more changes":       set(count, 4),
-		"many changes":       set(count+1, 0xff),
-		"no outcomes":        set(count+2, 0),
-		"more outcomes":      set(count+2, 4),
-		"fewer outcomes":     set(count+2, 2),
-		"even record":        set(outcomes+1, 2),
-		"long record":        set(outcomes+1, 9),
-		"bad record":         set(outcomes+2, 0xf0),
-		"outcomes descend":   edit(func(b []byte) []byte { copy(b[outcomes:], []byte{1, 0x20, 0}); return b }),
-		"outcome twice":      edit(func(b []byte) []byte { copy(b[outcomes:], []byte{1, 0, 1, 0, 1, 1, 0}); return b }),
-		"outcome 4 of 3":     edit(func(b []byte) []byte { b[packed+7] |= 1; return b }),
-		"bits after end":     edit(func(b []byte) []byte { b[end-1] |= 1; return b }),
-		"byte after end":     edit(func(b []byte) []byte { return slices.Insert(b, end, 0) }),
-		"hello":              []byte("hello"),
-		"nothing":            {},
-		"only the version":   {2},
-		"zero key":           append(append(bytes.Clone(good[:headerSize]), make([]byte, 32)...), good[end:]...),
-		"key cut short":      append(append(bytes.Clone(good[:headerSize]), make([]byte, 31)...), good[end:]...),
-		"token out of room":  edit(func(b []byte) []byte { b[packed] = 0xff; return b }),
+		"purge, no instant": func() []byte {
+			b := sign(t, 1, Entry{Epoch: 1, Number: 2, Time: 3, Before: someHash})
+			b[1] = 16
+			return b
+		}(),
+		"purge in 1970": func() []byte {
+			b := sign(t, 1, Entry{Epoch: 1, Number: 2, Time: 3, Before: someHash, Purge: true, Ordered: 1})
+			b[headerSize] = 0
+			return b
+		}(),
+		"missing section":   set(1, 3),
+		"missing key":       set(1, 5),
+		"extra section":     set(1, 0),
+		"no epoch":          edit(func(b []byte) []byte { clear(b[2:10]); return b }),
+		"no number":         edit(func(b []byte) []byte { clear(b[10:18]); return b }),
+		"no time":           edit(func(b []byte) []byte { clear(b[18:26]); return b }),
+		"negative time":     set(25, 0x80),
+		"no hash":           edit(func(b []byte) []byte { clear(b[34:66]); return b }),
+		"hash of none":      edit(func(b []byte) []byte { clear(b[10:18]); b[10] = 1; return b }),
+		"no changes":        set(count, 0),
+		"fewer changes":     set(count, 2),
+		"more changes":      set(count, 4),
+		"many changes":      set(count+1, 0xff),
+		"no outcomes":       set(count+2, 0),
+		"more outcomes":     set(count+2, 4),
+		"fewer outcomes":    set(count+2, 2),
+		"even record":       set(outcomes+1, 2),
+		"long record":       set(outcomes+1, 9),
+		"bad record":        set(outcomes+2, 0xf0),
+		"outcomes descend":  edit(func(b []byte) []byte { copy(b[outcomes:], []byte{1, 0x20, 0}); return b }),
+		"outcome twice":     edit(func(b []byte) []byte { copy(b[outcomes:], []byte{1, 0, 1, 0, 1, 1, 0}); return b }),
+		"outcome 4 of 3":    edit(func(b []byte) []byte { b[packed+7] |= 1; return b }),
+		"bits after end":    edit(func(b []byte) []byte { b[end-1] |= 1; return b }),
+		"byte after end":    edit(func(b []byte) []byte { return slices.Insert(b, end, 0) }),
+		"hello":             []byte("hello"),
+		"nothing":           {},
+		"only the version":  {2},
+		"zero key":          append(append(bytes.Clone(good[:headerSize]), make([]byte, 32)...), good[end:]...),
+		"key cut short":     append(append(bytes.Clone(good[:headerSize]), make([]byte, 31)...), good[end:]...),
+		"token out of room": edit(func(b []byte) []byte { b[packed] = 0xff; return b }),
 	}
 	cases["zero key"][1], cases["key cut short"][1] = sectionKey, sectionKey
 	for n := range good {
@@ -270,7 +283,7 @@ func FuzzDecodeEntry(f *testing.F) {
 		{Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: randomChanges(40)},
 		{Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: realisticChanges(5)},
 		{Epoch: 1, Number: 2, Time: 3, Before: someHash, Schedule: testSchedule(1)},
-		{Epoch: 1, Number: 2, Time: 3, Before: someHash, Schedule: testSchedule(1), Purge: true},
+		{Epoch: 1, Number: 2, Time: 3, Before: someHash, Schedule: testSchedule(1), Purge: true, Ordered: 4},
 		{Epoch: 1, Number: 2, Time: 3, Before: someHash, Changes: randomChanges(3), Schedule: testSchedule(1), NextKey: nextKey,
 			Checkpoint: &gateway.Checkpoint{Shard: 5, Sum: gateway.ShardSum{Records: 9, Hash: someHash}}},
 	} {

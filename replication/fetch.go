@@ -260,6 +260,8 @@ func (r *runner) windowDone(pending uint64, now time.Time) {
 	missed := r.heard > at
 	r.heard = 0
 	switch {
+	case r.follower.Position().Epoch != 0 && !r.whole():
+		r.nextPoll = now // a purge has left shards to be loaded
 	case pending == 0 && !missed:
 	case missed || at > f.from || f.verify && r.verified:
 		r.startFetch(now)

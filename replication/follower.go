@@ -222,6 +222,7 @@ func (f *Follower) Update(s *Signed) gateway.Update {
 		Changes:  s.Changes,
 		Schedule: s.Schedule,
 		Purge:    s.Purge,
+		Ordered:  s.Ordered,
 		Keys:     f.termsAfter(s),
 		Complete: !f.usable && f.asked && s.Number >= f.target,
 	}

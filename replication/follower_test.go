@@ -100,7 +100,7 @@ func TestFollowerStep(t *testing.T) {
 		err    error
 	}{
 		{"next in order", 7, h.entries[8], ActionApply, nil},
-		{"next in order, a purge", 7, h.next(8, func(e *Entry) { e.Changes, e.Purge = nil, true }), ActionApply, nil},
+		{"next in order, a purge", 7, h.next(8, func(e *Entry) { e.Changes, e.Purge, e.Ordered = nil, true, 5 }), ActionApply, nil},
 		{"purge by another", 7, h.named(h.altered(8, -1), testSecret(2).Public()), ActionRefuse, ErrSignature},
 		{"repetition", 7, h.entries[7], ActionRepeat, nil},
 		{"repetition of an old one", 7, h.entries[3], ActionRepeat, nil},

@@ -46,13 +46,20 @@ func (r *runner) apply(ctx context.Context, e *Signed) {
 		return
 	}
 	u := r.follower.Update(e)
+	if e.Number <= r.scheduleAt {
+		u.Schedule = nil // a newer one was loaded with the shards
+	}
 	r.follower.Applied(&u)
 	r.group.add(u)
 	// It named the hash of the entry we stood at.
 	r.verified = true
 	r.reportKeys(e)
 	if alone && r.flush(ctx) {
-		r.marks = r.cfg.Store.Marks()
+		r.marks, r.erased = r.cfg.Store.Marks(), r.cfg.Store.Erased()
+		if !r.whole() { // some are from after a purge, and were not kept
+			now := r.cfg.Now()
+			r.load.next, r.nextPoll = now, now
+		}
 	}
 	if e.Purge {
 		r.log.Info("the centre has ended the purpose of the records: every one was erased", "entry", e.Number)

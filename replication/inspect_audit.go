@@ -201,7 +201,7 @@ func (a *Audit) inForce(number uint64) (id gateway.FeedKeyID) {
 
 // SectionSizes are sizes in bytes of the sections of an entry, 0 for one that it
 // has not got.
-type SectionSizes struct{ Changes, Schedule, Key, Checkpoint int }
+type SectionSizes struct{ Changes, Schedule, Key, Checkpoint, Purge int }
 
 // SectionSizes returns the sizes, and that of the whole entry.
 func (s *Signed) SectionSizes() (sizes SectionSizes, all int) {
@@ -214,6 +214,9 @@ func (s *Signed) SectionSizes() (sizes SectionSizes, all int) {
 	if s.Checkpoint != nil {
 		sizes.Checkpoint = checkpointSize
 	}
-	sizes.Changes = len(s.bytes) - headerSize - trailerSize - sizes.Schedule - sizes.Key - sizes.Checkpoint
+	if s.Purge {
+		sizes.Purge = orderedSize
+	}
+	sizes.Changes = len(s.bytes) - headerSize - trailerSize - sizes.Schedule - sizes.Key - sizes.Checkpoint - sizes.Purge
 	return sizes, len(s.bytes)
 }

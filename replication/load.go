@@ -47,7 +47,7 @@ const (
 // Nothing is followed meanwhile. A box without data takes the position of the
 // oldest shard with the first window, so that what is loaded answers; one with
 // data keeps its position, and what it has, until every shard is of the new
-// history.
+// history. One that has missed a purge erases what it has first.
 type load struct {
 	active bool
 	stage  loadStage
@@ -83,10 +83,10 @@ type lastFor struct {
 }
 
 // whole reports whether every shard is of the epoch the box follows. Only then
-// the feed may be followed.
+// the feed may be followed, or where the box rests and wants no shard.
 func (r *runner) whole() bool {
 	at := r.follower.Position()
-	return at.Epoch != 0 && !slices.ContainsFunc(r.marks, func(m gateway.ShardMark) bool { return m.Epoch != at.Epoch })
+	return at.Epoch != 0 && (r.resting() || !slices.ContainsFunc(r.marks, func(m gateway.ShardMark) bool { return m.Epoch != at.Epoch }))
 }
 
 // ask asks for what the box needs next: shards, or entries of the feed.
@@ -211,7 +211,7 @@ func (r *runner) loadWindow(ctx context.Context, pendingText string, now time.Ti
 	case pending != 0 || !l.headSeen:
 		err = fmt.Errorf("%w: it has no head, or too many changes of the key", ErrNoShards)
 	default:
-		err = r.takeHead(now)
+		err = r.takeHead(ctx, now)
 	}
 	if err != nil {
 		r.loadFailed(err, now)
@@ -219,9 +219,9 @@ func (r *runner) loadWindow(ctx context.Context, pendingText string, now time.Ti
 }
 
 // takeHead decides whether there is something to load, and begins.
-func (r *runner) takeHead(now time.Time) error {
+func (r *runner) takeHead(ctx context.Context, now time.Time) error {
 	l, at := &r.load, r.follower.Position()
-	if l.repair == nil && !l.head.Complete {
+	if l.repair == nil && !l.head.Complete && !r.resting() {
 		return ErrNoShards // a No needs no signature
 	}
 	terms, err := r.follower.Accept(&l.head, l.announced)
@@ -238,12 +238,25 @@ func (r *runner) takeHead(now time.Time) error {
 	case l.epoch == at.Epoch && errors.Is(l.reason, ErrForeignEpoch):
 		return l.reason // nobody but that entry knows of another epoch
 	}
+	if !r.obey(ctx) {
+		return nil
+	}
+	if r.resting() {
+		return r.toHead(ctx)
+	}
+	r.beginShards(now)
+	return nil
+}
+
+// beginShards says what is loaded, and asks for the first of it.
+func (r *runner) beginShards(now time.Time) {
+	l, at := &r.load, r.follower.Position()
 	lacking := len(r.lacking(gateway.Shards))
 	r.stats.shardsToLoad.Store(uint64(lacking))
 	r.stats.shardsLoaded.Store(0)
 	r.stats.loading.Store(true)
 	l.started, l.reported = now, now
-	if at.Epoch == 0 || l.reason == nil && l.epoch == at.Epoch {
+	if at.Epoch == 0 || r.holdsNothing() || l.reason == nil && l.epoch == at.Epoch {
 		r.log.Info("shards are being loaded; those that are there are of use at once", "shards", lacking)
 	} else if r.reloading != l.epoch {
 		// Once, however often the link breaks it off.
@@ -252,7 +265,6 @@ func (r *runner) takeHead(now time.Time) error {
 			"shards", lacking, "position", at.Number, "reason", l.reason)
 	}
 	r.nextShards(now)
-	return nil
 }
 
 // lacking returns the first shards, at most so many, that are still to be
@@ -352,7 +364,7 @@ func (r *runner) loadShards(ctx context.Context, now time.Time) {
 	oldest := slices.MinFunc(l.window, func(x, y gateway.Shard) int {
 		return int(min(max(int64(x.At.Number-y.At.Number), -1), 1))
 	}).At
-	if at.Epoch == 0 || at.Epoch == l.epoch && l.repair == nil && oldest.Number < at.Number {
+	if at.Epoch == 0 || l.repair == nil && (r.holdsNothing() || at.Epoch == l.epoch && oldest.Number < at.Number) {
 		load.To = &oldest
 		load.Schedule, load.Keys = l.head.Schedule, l.terms
 	}
@@ -376,6 +388,7 @@ func (r *runner) takeLoad(ctx context.Context, l *gateway.Load) bool {
 	if l.To == nil {
 		return true
 	}
+	r.scheduleAt = r.load.head.ScheduleAt
 	r.follower.Moved(*l.To, l.Keys)
 	r.stats.position.Store(l.To)
 	if r.cfg.OnApplied != nil {

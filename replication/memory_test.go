@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"gateline/gateway"
 )
@@ -19,13 +20,16 @@ type memory struct {
 	terms    []gateway.KeyTerm
 	complete uint64 // number of the update that carried Complete
 	marks    []gateway.ShardMark
+	erased   gateway.Erasure
+	erasures int
 	loads    int // of shards
 	onLoad   func(gateway.Load)
 	faults   []string
 	failing  error
 	half     bool // of several updates it takes the first half, although it fails
 	failed   int
-	largest  int // number of updates given at once
+	before   []gateway.ShardMark // of the load that is under way
+	largest  int                 // number of updates given at once
 }
 
 func newMemory() *memory {
@@ -81,10 +85,11 @@ func (s *memory) apply(u gateway.Update) {
 		}
 	}
 	if u.Purge {
+		s.erased.Ordered, s.erased.Epoch, s.erased.Number = u.Ordered, u.To.Epoch, u.To.Number
 		clear(s.records)
 		for i, m := range s.marks {
 			s.marks[i] = gateway.ShardMark{}
-			if m.Epoch != u.To.Epoch || m.Number <= u.To.Number {
+			if s.erased.Sunset.IsZero() && (m.Epoch != u.To.Epoch || m.Number <= u.To.Number) {
 				s.marks[i] = gateway.ShardMark{Epoch: u.To.Epoch, Number: u.To.Number}
 			}
 		}
@@ -126,6 +131,10 @@ func (s *memory) Load(l gateway.Load) error {
 	if s.onLoad != nil {
 		s.onLoad(l)
 	}
+	s.before = slices.Clone(s.marks)
+	if !s.erased.Sunset.IsZero() && len(l.Shards) > 0 {
+		s.faults = append(s.faults, "shards loaded into a store that rests")
+	}
 	for i, shard := range l.Shards {
 		if i > 0 && shard.ID <= l.Shards[i-1].ID {
 			s.faults = append(s.faults, "shards out of order")
@@ -151,7 +160,7 @@ func (s *memory) Load(l gateway.Load) error {
 
 // moveTo needs mu.
 func (s *memory) moveTo(to gateway.Position) {
-	at := s.position
+	at, held := s.position, slices.ContainsFunc(s.before, gateway.ShardMark.Loaded)
 	for i := range s.marks {
 		m := &s.marks[i]
 		reached := m.Number
@@ -161,7 +170,7 @@ func (s *memory) moveTo(to gateway.Position) {
 		if m.Loaded() && m.Epoch == at.Epoch && to.Epoch == at.Epoch && to.Number < at.Number {
 			m.Number = reached
 		}
-		if m.Loaded() && (m.Epoch != to.Epoch || reached < to.Number) || !m.Loaded() && at.Epoch != 0 && to.Epoch != at.Epoch {
+		if m.Loaded() && (m.Epoch != to.Epoch || reached < to.Number) || !m.Loaded() && held && at.Epoch != 0 && to.Epoch != at.Epoch {
 			s.faults = append(s.faults, fmt.Sprintf("moved to entry %d with shard %d at %+v", to.Number, i, *m))
 			break
 		}
@@ -184,6 +193,37 @@ func shardOf(records map[gateway.Token]gateway.Record, id gateway.ShardID) (shar
 	}
 	slices.SortFunc(shard, byToken)
 	return shard
+}
+
+func (s *memory) Erase(e gateway.Erasure) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failing != nil {
+		s.failed++
+		return s.failing
+	}
+	clear(s.records)
+	clear(s.marks)
+	s.erasures++
+	if e.Ordered != 0 {
+		e.Sunset, s.erased = s.erased.Sunset, e
+	} else {
+		s.erased.Sunset = e.Sunset
+	}
+	return nil
+}
+
+func (s *memory) Wake() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.erased.Sunset = time.Time{}
+	return nil
+}
+
+func (s *memory) Erased() gateway.Erasure {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.erased
 }
 
 func (s *memory) fail(err error) {

@@ -73,7 +73,7 @@ type Publisher struct {
 	maxAge  time.Duration
 
 	mu   sync.Mutex // guards the following, and makes publishing one at a time
-	last Entry      // without Changes, Schedule, Checkpoint and Purge
+	last Entry      // without Changes, Schedule, Checkpoint, Purge and Ordered
 	// hash is that of the last entry.
 	hash gateway.Hash
 	// signer signs the next entry.
@@ -270,12 +270,20 @@ func checkStream(c *jetstream.StreamConfig) (uint64, error) {
 }
 
 // Last returns the last entry known to be in the feed, without its Changes,
-// Schedule, Checkpoint and Purge. Its Number is zero if there is none; its Epoch is
+// Schedule, Checkpoint, Purge and Ordered. Its Number is zero if there is none; its Epoch is
 // always set.
 func (p *Publisher) Last() Entry {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.last
+}
+
+// LastPurge returns the number of the last entry of this epoch that purges, and the
+// instant of its order (Entry.Ordered); 0 and 0 = there was none.
+func (p *Publisher) LastPurge() (number uint64, ordered int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.shards.purge.Number, p.shards.purge.Ordered
 }
 
 // Key returns the public key that the next entry will be signed with.
@@ -312,6 +320,9 @@ func (p *Publisher) Publish(ctx context.Context, e *Entry) error {
 		e.Checkpoint = p.shards.checkpoint
 	}
 	p.raiseTime(e)
+	if e.Purge && e.Ordered == 0 {
+		e.Ordered = e.Time
+	}
 	err = p.checkNextKey(e)
 	var b []byte
 	if err == nil {
@@ -388,7 +399,7 @@ func (p *Publisher) store(ctx context.Context, b []byte, e *Entry) error {
 func (p *Publisher) settle(e *Entry, b []byte) {
 	p.note(e, b)
 	p.last, p.hash, p.unsure = *e, sha256.Sum256(b), nil
-	p.last.Changes, p.last.Schedule, p.last.Checkpoint, p.last.Purge = nil, nil, nil, false
+	p.last.Changes, p.last.Schedule, p.last.Checkpoint, p.last.Purge, p.last.Ordered = nil, nil, nil, false, 0
 	if next := p.signerOf(func(s *signer) bool { return s.public == e.NextKey }); next != nil {
 		p.signer = next
 	}

@@ -59,8 +59,12 @@ type runner struct {
 	fetch    fetch
 	load     load
 	proof    proof
-	// marks are those of the store.
-	marks []gateway.ShardMark
+	// marks are those of the store, erased what it says of its records.
+	marks  []gateway.ShardMark
+	erased gateway.Erasure
+	// scheduleAt is the entry of the schedule that was loaded with shards: those of
+	// entries before it, which are followed once more, are older.
+	scheduleAt uint64
 	// reloading is the epoch of the shards that a box with data has begun to
 	// load and reported; 0 = none.
 	reloading uint64
@@ -107,6 +111,7 @@ func newRunner(b *Box, nc *nats.Conn) (*runner, error) {
 			Position: b.cfg.Store.Position(), Usable: b.cfg.Store.Usable(), Terms: b.cfg.Store.Keys(), Trusted: b.cfg.Keys,
 		}),
 		marks:   b.cfg.Store.Marks(),
+		erased:  b.cfg.Store.Erased(),
 		live:    newIntake(liveBuffer),
 		answers: newIntake(2 * fetchBatch),
 	}
@@ -140,7 +145,7 @@ func (r *runner) loop(ctx context.Context) error {
 			if r.nc.IsClosed() {
 				return errors.New("follow the feed: the embedded server closed the connection; restart the box")
 			}
-			if r.flush(ctx) {
+			if r.flush(ctx) && r.rest(ctx, r.cfg.Now()) {
 				r.tick(r.cfg.Now())
 			}
 		}

@@ -41,10 +41,37 @@ type Head struct {
 	ScheduleAt uint64
 	// Complete says that every shard has a snapshot signed with the head's key.
 	Complete bool
+	// Purge is the last order to erase every record up to At, so that a box which
+	// loads shards from after it knows that it has missed it.
+	Purge Order
 	// Signer and bytes are as in Snapshot.
 	Signer gateway.FeedKeyID
 	bytes  []byte
 }
+
+// Order is an order to erase every record: the entry that purges, and when that was
+// ordered (Entry.Ordered). The zero Order is none.
+type Order struct {
+	Number  uint64
+	Ordered int64
+}
+
+// orderSize is that of an encoded Order.
+const orderSize = 8 + 8
+
+// check refuses an order that is not one of up to entry at.
+func (o Order) check(at uint64) error {
+	if (o.Number == 0) != (o.Ordered == 0) || o.Number > at || o.Ordered < 0 {
+		return fmt.Errorf("%w: its last purge cannot be", ErrShard)
+	}
+	return nil
+}
+
+// Bits of a head's flags.
+const (
+	headComplete = 1 << 0
+	headPurge    = 1 << 1
+)
 
 const (
 	// shardVersion is the first byte of a snapshot and of a head.
@@ -235,14 +262,24 @@ func appendHead(b []byte, h *Head) ([]byte, error) {
 	if (h.Schedule == nil) != (h.ScheduleAt == 0) {
 		return b, fmt.Errorf("%w: a schedule without its place in the feed, or the other way round", ErrShard)
 	}
-	b = stands.append(b, kindHead)
-	complete := byte(0)
-	if h.Complete {
-		complete = 1
+	if err := h.Purge.check(h.At.Number); err != nil {
+		return b, err
 	}
-	b, err := appendSchedule(append(b, complete), h.Schedule)
+	b = stands.append(b, kindHead)
+	var flags byte
+	if h.Complete {
+		flags |= headComplete
+	}
+	if h.Purge != (Order{}) {
+		flags |= headPurge
+	}
+	b, err := appendSchedule(append(b, flags), h.Schedule)
 	if err != nil {
 		return b, fmt.Errorf("%w: %w", ErrShard, err)
+	}
+	if h.Purge != (Order{}) {
+		b = binary.LittleEndian.AppendUint64(b, h.Purge.Number)
+		b = binary.LittleEndian.AppendUint64(b, uint64(h.Purge.Ordered))
 	}
 	return b, nil
 }
@@ -253,13 +290,26 @@ func DecodeHead(b []byte) (Head, error) {
 	if err != nil {
 		return Head{}, err
 	}
-	if len(body) == 0 || body[0] > 1 {
+	if len(body) == 0 || body[0]&^(headComplete|headPurge) != 0 {
 		return Head{}, fmt.Errorf("%w: a head does not say whether all shards have a snapshot", ErrShard)
 	}
-	h := Head{At: stands.at, ScheduleAt: stands.scheduleAt, Complete: body[0] == 1, Signer: gateway.FeedKeyID(b[len(b)-trailerSize:]), bytes: b}
+	flags := body[0]
+	h := Head{At: stands.at, ScheduleAt: stands.scheduleAt, Complete: flags&headComplete != 0, Signer: gateway.FeedKeyID(b[len(b)-trailerSize:]), bytes: b}
 	if body = body[1:]; h.ScheduleAt != 0 {
 		if h.Schedule, body, err = readSchedule(body); err != nil {
 			return Head{}, fmt.Errorf("%w: %w", ErrShard, err)
+		}
+	}
+	if flags&headPurge != 0 {
+		if len(body) < orderSize {
+			return Head{}, fmt.Errorf("%w: cut short before the last purge", ErrShard)
+		}
+		h.Purge = Order{Number: binary.LittleEndian.Uint64(body), Ordered: int64(binary.LittleEndian.Uint64(body[8:]))}
+		if body = body[orderSize:]; h.Purge == (Order{}) {
+			return Head{}, fmt.Errorf("%w: a last purge that is none", ErrShard)
+		}
+		if err := h.Purge.check(h.At.Number); err != nil {
+			return Head{}, err
 		}
 	}
 	if len(body) != 0 {

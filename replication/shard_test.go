@@ -80,9 +80,11 @@ func TestSnapshotRoundTrip(t *testing.T) {
 	for name, h := range map[string]Head{
 		"nothing yet": {At: gateway.Position{Epoch: 7}},
 		"all":         {At: someAt, Schedule: testSchedule(3), ScheduleAt: 300, Complete: true},
+		"purged":      {At: someAt, Complete: true, Purge: Order{Number: someAt.Number, Ordered: 1<<63 - 1}},
+		"purged, all": {At: someAt, Schedule: testSchedule(3), ScheduleAt: 300, Purge: Order{Number: 1, Ordered: 1}},
 	} {
 		got := decodeHead(t, signHead(t, 1, h))
-		if got.At != h.At || got.ScheduleAt != h.ScheduleAt || got.Complete != h.Complete || (got.Schedule == nil) != (h.Schedule == nil) || !got.Verify(testKeys[0]) {
+		if got.At != h.At || got.ScheduleAt != h.ScheduleAt || got.Complete != h.Complete || got.Purge != h.Purge || (got.Schedule == nil) != (h.Schedule == nil) || !got.Verify(testKeys[0]) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
@@ -175,7 +177,8 @@ func TestSignSnapshotRefuses(t *testing.T) {
 func TestSnapshotEveryByte(t *testing.T) {
 	snapshot, head := signShard(t, 1, cityShard(3, 5), 12), signHead(t, 1, Head{At: someAt, Complete: true})
 	verified := 0
-	for _, good := range [][]byte{snapshot, head} {
+	purged := signHead(t, 1, Head{At: someAt, Schedule: testSchedule(1), ScheduleAt: 1, Purge: Order{Number: 9, Ordered: 10}})
+	for _, good := range [][]byte{snapshot, head, purged} {
 		for i := range good {
 			b := bytes.Clone(good)
 			b[i] ^= 0x10

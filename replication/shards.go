@@ -45,6 +45,8 @@ type shardWriter struct {
 	// schedule is the one in force, set by entry scheduleAt.
 	schedule   *gateway.Schedule
 	scheduleAt uint64
+	// purge is the last one.
+	purge Order
 	// complete says that every shard has a snapshot signed with the key in
 	// force; until then written holds those that have.
 	complete bool
@@ -134,7 +136,10 @@ func (p *Publisher) readHead(ctx context.Context, feed *jetstream.StreamState) e
 			if h.ScheduleAt > p.shards.scheduleAt { // else the last entry has a newer one
 				p.shards.schedule, p.shards.scheduleAt = h.Schedule, h.ScheduleAt
 			}
-			p.shards.complete = h.Complete && h.Signer == p.signer.id
+			if h.Purge.Number > p.shards.purge.Number {
+				p.shards.purge = h.Purge
+			}
+			p.shards.complete = h.Complete && h.Signer == p.signer.id && h.Purge == p.shards.purge
 			return nil
 		}
 		if feed.LastSeq > 0 {
@@ -164,7 +169,7 @@ func (p *Publisher) checkBehind(ctx context.Context, h *Head, feed *jetstream.St
 }
 
 // gather reads the whole feed for what the stream of shards has to hold: the
-// entries that announce keys, and the schedule.
+// entries that announce keys, the schedule and the last purge.
 func (p *Publisher) gather(ctx context.Context, feed *jetstream.StreamState) error {
 	if feed.LastSeq > 0 && feed.FirstSeq > 1 {
 		return fmt.Errorf("stream %s has lost its head, and the feed no longer begins at entry 1; %s", StreamShards, newEpoch)
@@ -230,6 +235,7 @@ func (p *Publisher) note(e *Entry, b []byte) {
 	}
 	if e.Purge {
 		// The snapshots of before hold what is to be nowhere: they are replaced soon.
+		p.shards.purge = Order{Number: e.Number, Ordered: e.Ordered}
 		p.shards.headDue, p.shards.complete = true, false
 		clear(p.shards.written)
 	}
@@ -259,7 +265,7 @@ func (p *Publisher) storeDue(ctx context.Context) error {
 }
 
 func (p *Publisher) signHead() ([]byte, error) {
-	return p.signer.signHead(&Head{At: p.position(), Schedule: p.shards.schedule, ScheduleAt: p.shards.scheduleAt, Complete: p.shards.complete})
+	return p.signer.signHead(&Head{At: p.position(), Schedule: p.shards.schedule, ScheduleAt: p.shards.scheduleAt, Complete: p.shards.complete, Purge: p.shards.purge})
 }
 
 // errUnsure says that it is not known whether a head was stored; who reads both
