@@ -76,16 +76,38 @@ type Report struct {
 
 	Shards ReportShards `json:"shards"`
 
-	// Purge is the receipt for the last order to erase every record; nil = there
-	// was none. The station's own account at the hub says that it is its own.
+	// Purge is the receipt for the last time the box has erased every record; nil =
+	// it never has. The station's own account at the hub says that it is its own.
 	Purge *ReportPurge `json:"purge,omitempty"`
 }
 
-// ReportPurge says at which entry a box has erased every record, so that nobody
-// can read one any more (IMP-10).
+// ReportPurge says why a box has erased every record, so that nobody can read one any
+// more (IMP-10, IMP-11).
 type ReportPurge struct {
-	Epoch  uint64 `json:"epoch"`
-	Number uint64 `json:"number"`
+	// Epoch and Number are those of the entry by which the box has heard of the
+	// centre's last order, Ordered the instant of that order: the same order has
+	// another number in another epoch. All are zero where the centre has given none.
+	Epoch   uint64    `json:"epoch"`
+	Number  uint64    `json:"number"`
+	Ordered time.Time `json:"ordered,omitzero"`
+	// Sunset is the end of the policy at which the box has erased its records by
+	// itself, and has held none since; zero = it may hold some.
+	Sunset time.Time `json:"sunset,omitzero"`
+}
+
+// NewReportPurge returns e as a report has it, nil if nothing was erased.
+func NewReportPurge(e gateway.Erasure) *ReportPurge {
+	if e.Ordered == 0 && e.Sunset.IsZero() {
+		return nil
+	}
+	r := &ReportPurge{Epoch: e.Epoch, Number: e.Number}
+	if e.Ordered != 0 {
+		r.Ordered = time.UnixMicro(e.Ordered).UTC()
+	}
+	if !e.Sunset.IsZero() {
+		r.Sunset = e.Sunset.UTC()
+	}
+	return r
 }
 
 // ReportPosition is a gateway.Position.

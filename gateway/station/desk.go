@@ -38,6 +38,7 @@ type shared struct {
 	directory gateway.Directory
 	usable    func() bool
 	position  func() gateway.Position
+	erased    func() gateway.Erasure
 	schedule  *atomic.Pointer[gateway.Schedule] // resolved for this station
 	clock     *clock
 	switches  *Switches
@@ -102,14 +103,31 @@ func (d *desk) Lane(now time.Time, address uint8) gateway.Lane {
 // situation fills in what does not depend on the rider.
 func (d *desk) situation(q *gateway.Question, now time.Time, address uint8) {
 	s := d.shared
-	clock := s.clock.state.Load()
+	s.moment(q, now)
 	q.Station, q.Gate = gateway.Switch(s.switches.station.Load()), gateway.SwitchAuto
 	if g := d.gates[address]; g != nil {
 		q.Gate = gateway.Switch(g.Load())
 	}
-	q.Usable, q.Now = s.usable(), now
-	q.ClockTrusted, q.Drift = clock.Trusted, clock.Drift
+	q.Usable = s.usable()
+}
+
+// moment fills in what says which policy is in force.
+func (s *shared) moment(q *gateway.Question, now time.Time) {
+	clock, erased := s.clock.state.Load(), s.erased()
+	q.Now, q.ClockTrusted, q.Drift = now, clock.Trusted, clock.Drift
 	q.Age = age(now, s.position())
+	q.Erased, q.Reached = time.Time{}, erased.Sunset
+	if erased.Ordered != 0 {
+		q.Erased = time.UnixMicro(erased.Ordered)
+	}
+}
+
+// ended returns the sunset of the policy in force, the zero Time unless that is certain
+// to have passed.
+func (s *shared) ended(now time.Time) time.Time {
+	var q gateway.Question
+	s.moment(&q, now)
+	return s.schedule.Load().EndedBy(&q)
 }
 
 func age(now time.Time, p gateway.Position) time.Duration {

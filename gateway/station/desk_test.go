@@ -49,7 +49,7 @@ func newTestDesk(t *testing.T, directory *fakeDirectory) *desk {
 	schedule := new(atomic.Pointer[gateway.Schedule])
 	schedule.Store(&gateway.Schedule{Version: 1, Policies: []gateway.Policy{gateway.DefaultPolicy(time.Now().Add(-time.Hour))}})
 	return newDesk(&shared{
-		directory: directory, usable: func() bool { return true }, position: func() gateway.Position { return position },
+		directory: directory, usable: func() bool { return true }, erased: func() gateway.Erasure { return gateway.Erasure{} }, position: func() gateway.Position { return position },
 		schedule: schedule, switches: switches, metrics: newMetrics("v0", "test"),
 		clock: newClock(time.Now, func() (kernelClock, error) { return kernelClock{synced: true}, nil }, func() time.Time { return position.Time() }, clockWatch{requireSync: true}, log),
 	}, testKey(), []GateConfig{{Name: "G1", Address: 1}})

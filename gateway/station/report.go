@@ -72,9 +72,7 @@ func (s *Station) report(now time.Time) *replication.Report {
 	if n, ok := s.cache.Records(); ok {
 		r.Records = &n
 	}
-	if epoch, number := s.cache.Purged(); number != 0 {
-		r.Purge = &replication.ReportPurge{Epoch: epoch, Number: number}
-	}
+	r.Purge = replication.NewReportPurge(s.cache.Erased())
 	schedule := s.schedule.Load()
 	if schedule != nil {
 		r.PolicyVersion = schedule.Version

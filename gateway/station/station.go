@@ -100,13 +100,13 @@ func Open(ctx context.Context, cfg Config, o Options) (_ *Station, err error) {
 	s.clock.remember(s.cache)
 	s.metrics = newMetrics(o.Version, cfg.Station)
 	desks := &shared{
-		directory: s.cache, usable: s.cache.Usable, position: s.cache.Position, schedule: &s.schedule,
+		directory: s.cache, usable: s.cache.Usable, position: s.cache.Position, erased: s.cache.Erased, schedule: &s.schedule,
 		clock: s.clock, switches: s.switches, metrics: s.metrics, answered: o.OnAnswered,
 	}
 	if err = s.openLines(ctx, key, desks); err != nil {
 		return nil, err
 	}
-	if err = s.openFeed(o.OnApplied); err != nil {
+	if err = s.openFeed(desks, o.OnApplied); err != nil {
 		return nil, err
 	}
 	s.metrics.registry.MustRegister(&stateCollector{lines: s.lines, feed: s.feed.Stats, records: s.cache.Records, now: s.now, s: desks})
@@ -116,13 +116,14 @@ func Open(ctx context.Context, cfg Config, o Options) (_ *Station, err error) {
 	return s, nil
 }
 
-func (s *Station) openFeed(onApplied func(gateway.Update)) (err error) {
+func (s *Station) openFeed(desks *shared, onApplied func(gateway.Update)) (err error) {
 	link, err := readLink(&s.cfg)
 	if err != nil {
 		return err
 	}
 	s.feed, err = replication.OpenBox(replication.BoxConfig{
 		Station: s.cfg.Station, CentreURL: s.cfg.CentreURL, Link: link, Keys: s.cfg.FeedKeys, Store: s.cache, Log: s.log,
+		Ended: func() time.Time { return desks.ended(s.now()) },
 		OnApplied: func(u gateway.Update) {
 			if u.Schedule != nil {
 				s.schedule.Store(u.Schedule.ForStation(s.cfg.Station))
