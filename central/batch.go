@@ -22,15 +22,17 @@ type batch struct {
 	changes  []gateway.Change
 	place    map[gateway.Token]int // token → its place in changes
 	schedule *gateway.Schedule
+	erased   int64  // of its one event, where that is an end
 	number   uint64 // of the entry, once it is published
 }
 
 func newBatch() *batch { return &batch{place: map[gateway.Token]int{}} }
 
 // hasRoom reports whether one more event with so many changes goes in. The
-// changes of one event are never spread over two entries (IMP-27).
+// changes of one event are never spread over two entries (IMP-27), and an end has
+// message and entry for itself.
 func (b *batch) hasRoom(changes int) bool {
-	return len(b.lines) < maxBatchBytes && len(b.changes)+changes <= gateway.MaxChanges
+	return b.erased == 0 && len(b.lines) < maxBatchBytes && len(b.changes)+changes <= gateway.MaxChanges
 }
 
 // addChanges takes over what an event means for boxes. The later change of a
@@ -47,6 +49,9 @@ func (b *batch) addChanges(e *event, changes []gateway.Change) {
 	}
 	if e.schedule != nil {
 		b.schedule = e.schedule
+	}
+	if e.erased != 0 {
+		b.erased = e.erased
 	}
 }
 
@@ -130,7 +135,7 @@ func (r *round) addEvent(e *event, together bool) error {
 		return err
 	}
 	r.buffer = changes
-	if n := len(r.batches); n == 0 || !together && !r.batches[n-1].hasRoom(len(changes)) {
+	if n := len(r.batches); n == 0 || e.erased != 0 || !together && !r.batches[n-1].hasRoom(len(changes)) {
 		r.batches = append(r.batches, newBatch())
 	}
 	b := r.batches[len(r.batches)-1]

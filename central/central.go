@@ -189,7 +189,7 @@ func (c *Central) open() error {
 	if err := removeCompacted(c.cfg.Dir); err != nil {
 		return err
 	}
-	if c.fleet, err = openFleetWatch(ctx, js, c.cfg, c.writer.feed.Last); err != nil {
+	if c.fleet, err = openFleetWatch(ctx, js, c.cfg, c.writer.feed); err != nil {
 		return c.cfg.serversError(err)
 	}
 	if c.cfg.StatusListen != "" {

@@ -12,10 +12,13 @@ import (
 )
 
 // event is something that happened: what the ledger keeps and the state is made
-// of. It is one of the registry's, or else a new schedule, complete.
+// of. It is one of the registry's, or else a new schedule, complete, or else the end:
+// everything of the registry is erased, by an order of that instant in Unix microseconds,
+// and the schedule stays (IMP-10).
 type event struct {
 	registry rules.Event
 	schedule *gateway.Schedule
+	erased   int64
 }
 
 // ErrLedger is wrapped by errors about what stands in the ledger. Such an
@@ -45,6 +48,9 @@ func appendEvent(b []byte, e *event) ([]byte, error) {
 			return b, err
 		}
 		return append(l.b, '\n'), nil
+	}
+	if e.erased != 0 {
+		return appendErased(b, e.erased)
 	}
 	document, err := gateway.EncodeSchedule(e.schedule)
 	if err != nil {
@@ -82,6 +88,9 @@ func decodeMessage(b []byte) (ledgerMessage, error) {
 			return m, fmt.Errorf("%w: line %d", ErrLedger, n)
 		}
 		m.events = append(m.events, e)
+		if len(m.events) > 1 && (e.erased != 0 || m.events[0].erased != 0) {
+			return m, fmt.Errorf("%w: line %d: an end has a message of its own", ErrLedger, n)
+		}
 	}
 	return m, nil
 }
@@ -121,6 +130,9 @@ func decodeEvent(text []byte) (event, bool) {
 		}
 		again, err := gateway.EncodeSchedule(schedule)
 		return event{schedule: schedule}, err == nil && bytes.Equal(again, text[2:])
+	}
+	if text[0] == kindErased {
+		return readErased(text[2:])
 	}
 	f := fields{rest: text[2:]}
 	e := f.event(text[0])

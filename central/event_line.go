@@ -26,6 +26,7 @@ const (
 	kindHelpedEver = 'H'
 	kindSettled    = 'R'
 	kindSchedule   = 'P'
+	kindErased     = 'E'
 )
 
 // empty stands for a text that has no characters, and for nobody.

@@ -50,9 +50,10 @@ type fleetWatch struct {
 	log    *slog.Logger
 	now    func() time.Time
 	status *replication.Status
-	// feed is the stream, entry the last in it.
+	// feed is the stream, entry the last in it, purge the last that purged.
 	feed  jetstream.Stream
 	entry func() replication.Entry
+	purge func() (number uint64, ordered int64)
 
 	ignored map[string]*atomic.Uint64 // by why; does not change
 
@@ -64,17 +65,17 @@ type fleetWatch struct {
 	ignoredAt map[string]time.Time    // when it was last logged
 }
 
-func openFleetWatch(ctx context.Context, js jetstream.JetStream, cfg Config, entry func() replication.Entry) (*fleetWatch, error) {
+func openFleetWatch(ctx context.Context, js jetstream.JetStream, cfg Config, from feed) (*fleetWatch, error) {
 	status, err := replication.OpenStatus(ctx, js, cfg.replicas())
 	if err != nil {
 		return nil, err
 	}
-	feed, err := lookFor(ctx, js, replication.StreamFeed)
+	stream, err := lookFor(ctx, js, replication.StreamFeed)
 	if err != nil {
 		return nil, fmt.Errorf("open the stream %s: %w", replication.StreamFeed, err)
 	}
 	w := &fleetWatch{
-		log: cfg.Log, now: cfg.Now, status: status, feed: feed, entry: entry, fleet: fleet.New(cfg.Fleet, cfg.Now()),
+		log: cfg.Log, now: cfg.Now, status: status, feed: stream, entry: from.Last, purge: from.LastPurge, fleet: fleet.New(cfg.Fleet, cfg.Now()),
 		ignored: map[string]*atomic.Uint64{}, hashes: map[uint64]gateway.Hash{}, ignoredAt: map[string]time.Time{},
 	}
 	for _, why := range []string{ignoredMalformed, ignoredVersion, ignoredStation, ignoredFull} {

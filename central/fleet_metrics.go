@@ -26,6 +26,7 @@ var (
 	descGates    = prometheus.NewDesc("gateline_fleet_station_gates", "Gates of a station.", []string{"station"}, nil)
 	descIgnored  = prometheus.NewDesc("gateline_fleet_reports_ignored_total", "Reports passed over, by why.", []string{"why"}, nil)
 	descBehind   = prometheus.NewDesc("gateline_central_ledger_copy_behind_messages", "Messages of the ledger that its copy on the centre's own disk lacks.", nil, nil)
+	descReceipts = prometheus.NewDesc("gateline_fleet_receipts_missing", "Stations that have not said that they have carried out the centre's last order to erase every record; 0 without one.", nil, nil)
 	descFeed     = prometheus.NewDesc("gateline_central_feed_number", "Number of the last feed entry.", nil, nil)
 )
 
@@ -40,7 +41,7 @@ type fleetCollector struct {
 
 // Describe implements prometheus.Collector.
 func (c fleetCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descStations, descState, descAge, descReported, descServing, descGates, descIgnored, descFeed, descBehind} {
+	for _, d := range []*prometheus.Desc{descStations, descState, descAge, descReported, descServing, descGates, descIgnored, descReceipts, descFeed, descBehind} {
 		ch <- d
 	}
 }
@@ -68,6 +69,15 @@ func (c fleetCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range fleet.States() {
 		gauge(descStations, float64(counts[s]), s.String())
 	}
+	missing := 0
+	if order := c.w.order(); order != nil {
+		for _, r := range rows {
+			if fleet.ReceiptOf(r.Report, order) == fleet.NoReceipt {
+				missing++
+			}
+		}
+	}
+	gauge(descReceipts, float64(missing))
 	for why, n := range c.w.ignored {
 		ch <- prometheus.MustNewConstMetric(descIgnored, prometheus.CounterValue, float64(n.Load()), why)
 	}

@@ -45,6 +45,9 @@ type FleetPage struct {
 	At       time.Time   `json:"at"`
 	Feed     uint64      `json:"feed"`
 	Stations []fleet.Row `json:"stations"`
+	// Purge is the last order of this epoch to erase every record; nil = there was
+	// none.
+	Purge *fleet.Order `json:"purge,omitempty"`
 	// More says that there are stations after the last of these.
 	More bool `json:"more,omitempty"`
 }
@@ -85,12 +88,21 @@ func (w *fleetWatch) list(_ context.Context, data []byte) (reply, *Refusal) {
 		}
 	}
 	now := w.now()
-	page := FleetPage{At: now.UTC(), Feed: w.entry().Number, Stations: []fleet.Row{}}
+	page := FleetPage{At: now.UTC(), Feed: w.entry().Number, Stations: []fleet.Row{}, Purge: w.order()}
 	w.mu.Lock()
 	rows, more := w.fleet.Rows(q.After, fleetPage, now)
 	w.mu.Unlock()
 	page.Stations, page.More = append(page.Stations, rows...), more
 	return reply{OK: true, Fleet: &page}, nil
+}
+
+// order returns the last order to erase every record, nil if there was none.
+func (w *fleetWatch) order() *fleet.Order {
+	number, ordered := w.purge()
+	if number == 0 {
+		return nil
+	}
+	return &fleet.Order{Epoch: w.entry().Epoch, Number: number, Ordered: time.UnixMicro(ordered).UTC()}
 }
 
 func (w *fleetWatch) show(ctx context.Context, data []byte) (reply, *Refusal) {

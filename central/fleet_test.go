@@ -127,6 +127,26 @@ func TestFleetPassesOver(t *testing.T) {
 	}
 }
 
+// metricOf returns the value of one of the centre's metrics.
+func metricOf(t *testing.T, c *running, name string) string {
+	t.Helper()
+	r, err := http.Get("http://" + c.StatusAddr() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, found := strings.CutPrefix(line, name+" "); found {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
 // A list longer than a page, the same after a restart, and without a station that
 // was forgotten.
 func TestFleetList(t *testing.T) {

@@ -57,6 +57,7 @@ func endpoints() []endpoint {
 		{SubjectImport, parseImport},
 		{SubjectPolicySet, parsePolicy},
 		{SubjectPolicyGet, parsePolicyGet},
+		{SubjectPolicyPurge, parsePurge},
 		{SubjectStationMode, parseStation},
 		{SubjectFeedRotate, parseRotate},
 		{SubjectStats, parseStats},

@@ -27,6 +27,7 @@ const (
 	CodeBadPolicy   = rules.CodeBadPolicy
 	CodeNoKey       = rules.CodeNoKey
 	CodeNoStation   = rules.CodeNoStation
+	CodeNotOver     = rules.CodeNotOver
 )
 
 // refuse returns a refusal with a detail, which never repeats a credential's

@@ -103,8 +103,11 @@ func (r *running) checkFeed(compacted ...Receipt) []replication.Signed {
 		if e.Time < before.Time || e.Source != before.Source && e.Source != next && e.Source != next+1 {
 			r.t.Fatalf("entry %d: source %d after %d", e.Number, e.Source, before.Source)
 		}
-		if (e.Source == before.Source || jumps && e.Source == next) && (len(e.Changes) > 0 || e.Schedule != nil) {
+		if (e.Source == before.Source || jumps && e.Source == next) && (len(e.Changes) > 0 || e.Schedule != nil || e.Purge) {
 			r.t.Fatalf("entry %d repeats ledger message %d", e.Number, e.Source)
+		}
+		if e.Purge {
+			clear(box)
 		}
 		for _, c := range e.Changes {
 			if c.Delete {

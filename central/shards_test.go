@@ -38,6 +38,8 @@ func (f *fakeFeed) Publish(_ context.Context, e *replication.Entry) error {
 	return nil
 }
 
+func (f *fakeFeed) LastPurge() (uint64, int64) { return 0, 0 }
+
 func (f *fakeFeed) PublishShard(_ context.Context, s gateway.Shard) error {
 	time.Sleep(f.takes)
 	f.shards, f.at = append(f.shards, s), append(f.at, time.Now())

@@ -16,6 +16,9 @@ type state struct {
 	rules    *rules.Rules
 	registry *rules.Memory
 	schedule *gateway.Schedule
+	// erased is the instant of the last order to erase everything of the registry, in
+	// Unix microseconds; 0 = there was none.
+	erased int64
 }
 
 func newState(r *rules.Rules) *state { return &state{rules: r, registry: rules.NewMemory()} }
@@ -33,7 +36,7 @@ type decision struct {
 func (s *state) decide(c command, now time.Time) decision {
 	switch c := c.(type) {
 	case registryCommand:
-		events, answer, refusal := rules.Decide(s.registry, s.rules, rules.Request(c), now)
+		events, answer, refusal := rules.Decide(s.registry, s.rulesAt(now), rules.Request(c), now)
 		d := decision{answer: answer, refusal: refusal}
 		for _, e := range events {
 			d.events = append(d.events, event{registry: e})
@@ -46,6 +49,8 @@ func (s *state) decide(c command, now time.Time) decision {
 		return scheduled(decidePolicy(s.schedule, c, now))
 	case stationCommand:
 		return scheduled(decideStation(s.schedule, c, now))
+	case purgeCommand:
+		return s.decidePurge(c, now)
 	case readPolicy:
 		if s.schedule == nil {
 			return decision{refusal: noPolicy()}
@@ -79,7 +84,11 @@ func (s *state) apply(e *event, changes []gateway.Change) ([]gateway.Change, err
 
 // applyAlone is apply where nobody asks what the event means for boxes.
 func (s *state) applyAlone(e *event) error {
-	if e.registry == nil {
+	switch {
+	case e.erased != 0:
+		s.registry, s.erased = rules.NewMemory(), e.erased
+		return nil
+	case e.registry == nil:
 		s.schedule = e.schedule
 		return nil
 	}

@@ -26,6 +26,9 @@ type feed interface {
 	// PublishShard stores a snapshot of a shard that holds its records as they
 	// are after the last entry published, and blocks until it is safe.
 	PublishShard(context.Context, gateway.Shard) error
+	// LastPurge returns the entry of this epoch that purged last and the instant of its
+	// order; 0 and 0 = there was none.
+	LastPurge() (number uint64, ordered int64)
 	// ShardsComplete reports whether every shard has a snapshot: until then no
 	// box can start from shards.
 	ShardsComplete() bool
@@ -264,6 +267,7 @@ func (w *writer) publish(ctx context.Context, source uint64, b *batch) error {
 	e := &replication.Entry{Source: source}
 	if b != nil {
 		e.Changes, e.Schedule = b.changes, b.schedule
+		e.Purge, e.Ordered = b.erased != 0, b.erased
 	}
 	if err := w.publishEntry(ctx, e); err != nil {
 		return err
@@ -272,6 +276,9 @@ func (w *writer) publish(ctx context.Context, source uint64, b *batch) error {
 		b.number = e.Number
 		if b.schedule != nil {
 			w.log.Info("schedule published", "version", b.schedule.Version, "documents", len(b.schedule.Policies), "feed_number", e.Number)
+		}
+		if b.erased != 0 {
+			w.log.Warn("everything of the registry was erased, and every box is told to erase its records; gateline fleet receipts shows which have", "feed_number", e.Number)
 		}
 	}
 	return nil

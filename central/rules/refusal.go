@@ -30,6 +30,7 @@ const (
 	CodeBadPolicy     Code = "E121" // a policy document cannot be used
 	CodeNoKey         Code = "E122" // the centre has not got that key of the feed
 	CodeNoStation     Code = "E123" // no such station has reported
+	CodeNotOver       Code = "E124" // the policy has not ended, so nothing is erased (IMP-10)
 	CodeTopUp         Code = "T201" // TOP-01
 	CodeFirstTopUp    Code = "T202" // TOP-04
 	CodeNoLossReports Code = "L301" // TOP-08
@@ -111,6 +112,7 @@ func texts() []codeText {
 		{CodeBadPolicy, "策略文件有误", "the policy cannot be used"},
 		{CodeNoKey, "中心没有该密钥,或该密钥已停用", "the centre has no such key, or it is retired"},
 		{CodeNoStation, "没有收到过该车站的报告", "no station of this name has reported"},
+		{CodeNotOver, "策略尚未终止,数据未清除", "the policy has not ended, nothing was erased"},
 		{CodeTopUp, "该卡尚未升级,请先完成一卡通升级再充值", "card not upgraded: please upgrade it before topping up"},
 		{CodeFirstTopUp, "首次充值须提供本人有效身份证件", "the first top-up needs your own valid identity document"},
 		{CodeNoLossReports, "一卡通不支持挂失,请妥善保管", "a lost card cannot be reported, please keep it safe"},
