@@ -47,7 +47,7 @@ func newFleet(env environment) *cobra.Command {
 	v.ops.flags(c)
 	c.Flags().BoolVar(&v.watch, "watch", false, "show it anew each interval, until Ctrl-C")
 	c.Flags().DurationVar(&v.interval, "interval", 2*time.Second, "time between two looks")
-	c.AddCommand(newFleetShow(v.ops), newFleetForget(v.ops))
+	c.AddCommand(newFleetShow(v.ops), newFleetForget(v.ops), newFleetReceipts(v.ops))
 	return c
 }
 

@@ -116,6 +116,14 @@ func sendReport(t *testing.T, centre, station string) {
 // sendHours is sendReport with the sums of certain hours.
 func sendHours(t *testing.T, centre, station string, starts ...time.Time) {
 	t.Helper()
+	r := &replication.Report{Station: station, Usable: station != "dongzhimen", Mode: "enforce", Clock: replication.ReportClock{Trusted: true}}
+	sendState(t, centre, r, starts...)
+}
+
+// sendState lets a box send a report, and hourly sums.
+func sendState(t *testing.T, centre string, r *replication.Report, starts ...time.Time) {
+	t.Helper()
+	station := r.Station
 	store, err := cache.Open(t.TempDir(), cache.Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +154,6 @@ func sendHours(t *testing.T, centre, station string, starts ...time.Time) {
 		t.Fatal(err)
 	}
 	poll(t, func() bool { return sender.Hours(t.Context(), hours) == nil }, func() string { return "the centre does not take the hours" })
-	r := &replication.Report{Station: station, Usable: station != "dongzhimen", Mode: "enforce", Clock: replication.ReportClock{Trusted: true}}
 	if err := sender.Report(r); err != nil {
 		t.Fatal(err)
 	}

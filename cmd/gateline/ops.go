@@ -54,6 +54,7 @@ type answer struct {
 	Change   *policyChange         `json:"change,omitempty"`
 	Rules    *rules.Rules          `json:"rules,omitempty"`
 	List     *listed               `json:"list,omitempty"`
+	Receipts *receipts             `json:"receipts,omitempty"`
 	// What follows are answers of the registry's service.
 	Result   rules.Result           `json:"result,omitempty"`
 	Ended    int                    `json:"ended,omitempty"`
@@ -93,7 +94,7 @@ func newOps(env environment) *cobra.Command {
 		newList(o),
 		group("conflict", "List and settle what waits for a human", newConflictList(o), newConflictResolve(o)),
 		newImport(o),
-		group("policy", "Set and show the policy", newPolicySet(o), newPolicyShow(o), newPolicySunset(o)),
+		group("policy", "Set, show and end the policy", newPolicySet(o), newPolicyShow(o), newPolicySunset(o), newPolicyPurge(o)),
 		group("rules", "Show the rules of who may upgrade what", newRulesShow(o), newRulesFile(o)),
 		group("feed", "Change the key of the feed", newFeedRotate(o)),
 		group("station", "Set what a station does", newStationMode(o)),
@@ -133,7 +134,7 @@ func (o *ops) run(work func(cmd *cobra.Command, args []string) (answer, error)) 
 			}
 			return errors.Join(err, json.NewEncoder(cmd.OutOrStdout()).Encode(a))
 		}
-		if a.text != "" && (err == nil || a.Import != nil || a.List != nil) { // an import may have done a part
+		if a.text != "" && (err == nil || a.Import != nil || a.List != nil || a.Receipts != nil) { // an import may have done a part
 			fmt.Fprintln(cmd.OutOrStdout(), a.text)
 		}
 		return err

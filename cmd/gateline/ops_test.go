@@ -278,6 +278,8 @@ func TestOpsAsksPerson(t *testing.T) {
 		{"person forget --document passport", "E12345678\nE1234567\n", 1, "", "nothing has changed"},
 		{"person forget --document passport", "E12345678\nE12345678\n", 0, "forgotten", "Document number: "},
 		{"card bind --person p1 --credential -", cardNumber + "\n", 0, "bound", "Credential: "},
+		{"policy purge", "erase\n", 1, "", "every record of every box, is erased for good: 1 credential.\nType erase 1 to go on: "},
+		{"policy purge", "erase 1\n", 1, "", "E124"},
 		{"person merge --from p1 --into p2", "p2\n", 1, "", "The first person is forgotten for good, and the second has every card.\nType the id of --from again to go on: "},
 		{"person merge --from p1 --into p2", "p1\n", 0, "merged", "Type the id"},
 		{"person split --from p2 --into-document passport --credential -", "E12345678\n" + cardNumber + "\np1\n", 1, "", "The first person loses 1 card to the second.\nType the id"},
