@@ -115,11 +115,11 @@ func judge(p *Policy, q *Question) Answer {
 
 // LaneAt returns what a gate shows between taps, so that a queue does not form
 // before a lane in which nobody can pass (IMP-05). It reads of q what does not
-// depend on a rider: the switches, Usable, Age, Now and ClockTrusted.
+// depend on a rider: the switches, Usable, Age, Now, ClockTrusted, Drift, Erased and Reached.
 func LaneAt(p *Policy, q *Question) Lane {
 	rider := Question{
 		Readable: true, Usable: q.Usable, Known: true, Station: q.Station, Gate: q.Gate,
-		Age: q.Age, Now: q.Now, ClockTrusted: q.ClockTrusted, Drift: q.Drift,
+		Age: q.Age, Now: q.Now, ClockTrusted: q.ClockTrusted, Drift: q.Drift, Erased: q.Erased, Reached: q.Reached,
 		Record: Record{Anchor: DayOf(q.Now.Add(-q.Drift))},
 	}
 	switch {

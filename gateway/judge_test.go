@@ -313,6 +313,9 @@ func TestSunsetReached(t *testing.T) {
 			if got := Judge(sched.At(c.q.PolicyTime()), &c.q); got.Reason != c.reason {
 				t.Errorf("answered %v, want %v", got.Reason, c.reason)
 			}
+			if lane := LaneAt(sched.At(c.q.PolicyTime()), &c.q); (lane == LaneAuto) != (c.reason != R23) {
+				t.Errorf("lane %v", lane)
+			}
 			if got := sched.EndedBy(&c.q); got.IsZero() == c.ended || c.ended && !got.Equal(sunset) {
 				t.Errorf("ended: %v", got)
 			}
