@@ -45,6 +45,9 @@ type comparison struct {
 	// tail has the changes of the feed after each snapshot, up to where the box
 	// stands: as many as the feed has since the oldest snapshot, in order.
 	tail map[int][]gateway.Change
+	// emptied holds shards that a purge has emptied between their snapshot and where the
+	// box stands; tail has the changes after it.
+	emptied map[int]bool
 	// ahead holds shards that the feed changes between the box and a later
 	// snapshot.
 	ahead map[int]bool
@@ -65,7 +68,7 @@ func (i *inspection) compareWith(cmd *cobra.Command, box *storeFound, dir string
 	if box.position.Epoch != c.info.Epoch {
 		return fmt.Errorf("the box follows epoch %s, the centre's feed has %s: nothing can be compared; the box loads everything anew when it is connected", box.Epoch, epochText(c.info.Epoch))
 	}
-	x := &comparison{box: box, centre: c, found: &against{}, made: map[int]uint64{}, stands: map[int]uint64{}, tail: map[int][]gateway.Change{}, ahead: map[int]bool{}}
+	x := &comparison{box: box, centre: c, found: &against{}, made: map[int]uint64{}, stands: map[int]uint64{}, tail: map[int][]gateway.Change{}, emptied: map[int]bool{}, ahead: map[int]bool{}}
 	if err := x.prepare(cmd); err != nil {
 		return err
 	}
@@ -150,6 +153,16 @@ func (x *comparison) take(e *replication.Signed) {
 		x.first = e.Number
 	}
 	x.last = e.Number
+	if e.Purge {
+		for id, made := range x.made {
+			switch stands := x.stands[id]; {
+			case made < e.Number && e.Number <= stands:
+				x.emptied[id], x.tail[id] = true, nil
+			case stands < e.Number && e.Number <= made:
+				x.ahead[id] = true
+			}
+		}
+	}
 	for _, c := range e.Changes {
 		id := int(gateway.ShardOf(c.Token))
 		made, asked := x.made[id]
@@ -209,6 +222,9 @@ func (x *comparison) sum(id int) (gateway.ShardSum, error) {
 	s, err := x.snapshot(id)
 	if err != nil {
 		return gateway.ShardSum{}, err
+	}
+	if x.emptied[id] {
+		s.Shard.Records = nil
 	}
 	changed := map[gateway.Token]gateway.Change{}
 	for _, c := range x.tail[id] {
