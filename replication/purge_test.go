@@ -73,7 +73,8 @@ func TestPurgeBehindShard(t *testing.T) {
 			store.records[r.Token] = r.Record
 		}
 	}
-	startBox(t, c.url(), store, &lines{}, nil)
+	// It does not wait for a poll.
+	startBox(t, c.url(), store, &lines{}, func(cfg *BoxConfig) { cfg.PollInterval, cfg.QuietAfter, cfg.DeadAfter = time.Hour, time.Hour, time.Hour })
 	same(t, c, store)
 	store.check(t)
 }

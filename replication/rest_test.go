@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -138,6 +139,11 @@ func TestRestOlderSchedule(t *testing.T) {
 	until(t, "all is loaded again", func() bool { return store.count() == len(c.want) && store.at() == c.pub.Last().Number })
 	c.publish(1)
 	same(t, c, store)
+	for i := slices.Index(versions, 5); i < len(versions); i++ {
+		if versions[i] != 5 {
+			t.Error("an older policy came back")
+		}
+	}
 	if store.erasures != 1 || store.version() != 5 {
 		t.Errorf("erased %d times, policy %d, policies %d", store.erasures, store.version(), versions)
 	}
