@@ -109,7 +109,6 @@ func TestRest(t *testing.T) {
 // A policy that comes after another's sunset is not forgotten while shards from before it
 // are loaded and the feed is followed from there once more.
 func TestRestOlderSchedule(t *testing.T) {
-	t.Parallel()
 	c := openShardedCentre(t)
 	store, log, sun := newMemory(), &lines{}, new(sunsets)
 	ends := func(s *gateway.Schedule) {
@@ -153,7 +152,6 @@ func TestRestOlderSchedule(t *testing.T) {
 // erases what it had before it loads anything, in the same epoch and in another; one
 // that has done so before does not do it again.
 func TestMissedPurge(t *testing.T) {
-	t.Parallel()
 	c := openShardedCentre(t)
 	cutOff, foreign, obedient, fresh, log := c.storeAt(30), newMemory(), newMemory(), newMemory(), &lines{}
 	order := time.Now().UnixMicro()
@@ -188,11 +186,10 @@ func TestMissedPurge(t *testing.T) {
 				b.store.faults = append(b.store.faults, "shards loaded before what was there is erased")
 			}
 		}
-		startBox(t, c.url(), b.store, log, func(cfg *BoxConfig) { cfg.Station = name })
-	}
-	for _, s := range []*memory{cutOff, foreign, obedient, fresh} {
-		until(t, "in the epoch", func() bool { return s.Position().Epoch == epoch })
-		same(t, c, s)
+		_, stop := startBox(t, c.url(), b.store, log, func(cfg *BoxConfig) { cfg.Station = name })
+		until(t, "in the epoch", func() bool { return b.store.Position().Epoch == epoch })
+		same(t, c, b.store)
+		stop()
 	}
 	if cutOff.erasures != 1 || foreign.erasures != 1 || obedient.erasures != 0 || fresh.erasures != 1 {
 		t.Errorf("erased %d, %d, %d, %d times", cutOff.erasures, foreign.erasures, obedient.erasures, fresh.erasures)
