@@ -75,9 +75,13 @@ func TestPurgeBehindShard(t *testing.T) {
 		}
 	}
 	// It does not wait for a poll.
-	startBox(t, c.url(), store, &lines{}, func(cfg *BoxConfig) { cfg.PollInterval, cfg.QuietAfter, cfg.DeadAfter = time.Hour, time.Hour, time.Hour })
+	startBox(t, c.url(), store, &lines{}, func(cfg *BoxConfig) {
+		cfg.PollInterval, cfg.QuietAfter, cfg.DeadAfter = time.Hour, time.Hour, time.Hour
+	})
 	until(t, "the purge is applied", func() bool { return store.Erased().Number > 0 })
-	until(t, "every shard is loaded", func() bool { return !slices.ContainsFunc(store.Marks(), func(m gateway.ShardMark) bool { return !m.Loaded() }) })
+	until(t, "every shard is loaded", func() bool {
+		return !slices.ContainsFunc(store.Marks(), func(m gateway.ShardMark) bool { return !m.Loaded() })
+	})
 	same(t, c, store)
 	store.check(t)
 }
