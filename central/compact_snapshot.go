@@ -45,10 +45,17 @@ func (s *state) eachBatch(fn func(lines []byte) error) (all sum, err error) {
 		if _, is := e.registry.(rules.Bound); is {
 			bindings++
 		}
-		if len(lines) < maxBatchBytes && bindings < gateway.MaxChanges {
+		if len(lines) < maxBatchBytes && bindings < gateway.MaxChanges && e.erased == 0 {
 			return nil
 		}
 		return flush()
+	}
+	// The last order to erase stays: who has not carried it out yet is to hear of it. It
+	// has a message of its own.
+	if s.erased != 0 {
+		if err := add(&event{erased: s.erased}); err != nil {
+			return all, err
+		}
 	}
 	if s.schedule != nil {
 		if err := add(&event{schedule: s.schedule}); err != nil {

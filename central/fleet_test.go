@@ -293,23 +293,3 @@ func BenchmarkFleetReport(b *testing.B) {
 		return taken == sent
 	})
 }
-
-// metricOf returns the value of a metric of the centre, "" where there is none.
-func metricOf(t *testing.T, c *running, name string) string {
-	t.Helper()
-	r, err := http.Get("http://" + c.StatusAddr() + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	text, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		if value, found := strings.CutPrefix(line, name+" "); found {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
-}

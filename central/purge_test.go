@@ -101,7 +101,7 @@ func TestNothingIsLeft(t *testing.T) {
 
 // The line of an end in the ledger, which has a message of its own.
 func TestErasedLine(t *testing.T) {
-	header := appendHeader(nil, 1, keyCheck{})
+	header := appendHeader(nil, 1, keyCheck{}, 0)
 	line, err := appendEvent(nil, &event{erased: 1653969600000000})
 	if err != nil || string(line) != "E 1653969600000000\n" {
 		t.Fatalf("%q, %v", line, err)
@@ -231,16 +231,38 @@ func TestPurge(t *testing.T) {
 		knows(e.Epoch, e.Number)
 		c.checkFeed()
 	}
+	// anew is the one purge of a feed that was begun anew.
+	anew := func(entries []replication.Signed) (order replication.Signed) {
+		t.Helper()
+		n := 0
+		for _, o := range entries {
+			if o.Purge {
+				n, order = n+1, o
+			}
+		}
+		if n != 1 || order.Epoch == e.Epoch || order.Ordered != e.Ordered {
+			t.Fatalf("%d purges; the order is of %d, was of %d", n, order.Ordered, e.Ordered)
+		}
+		knows(order.Epoch, order.Number)
+		return order
+	}
 	c.stopInStep()
 	removeStream(t, cfg.Dir, replication.StreamFeed)
 	c = start(t, cfg)
 	until(t, "the feed covers the ledger", func() bool { return c.FeedNumber() >= 10 })
-	for _, anew := range c.checkFeed() {
-		if anew.Purge {
-			knows(anew.Epoch, anew.Number)
-			if anew.Epoch == e.Epoch || anew.Ordered != e.Ordered {
-				t.Errorf("the order is of %d, was of %d", anew.Ordered, e.Ordered)
-			}
-		}
+	second := anew(c.checkFeed())
+	// A compacted ledger still has the order, whether the feed goes on or begins anew.
+	c.stopInStep()
+	if _, err := Compact(ctx, CompactConfig{Config: cfg}); err != nil {
+		t.Fatal(err)
 	}
+	c = start(t, cfg)
+	knows(second.Epoch, second.Number)
+	c.stopInStep()
+	if _, err := Compact(ctx, CompactConfig{Config: cfg, NewEpoch: true}); err != nil {
+		t.Fatal(err)
+	}
+	c = start(t, cfg)
+	until(t, "the feed covers the ledger", func() bool { return c.FeedNumber() >= 3 })
+	anew(c.entries())
 }

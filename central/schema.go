@@ -81,6 +81,7 @@ func opsShapes() []shape {
 		{verb: "person.report", request: reportRequest{}},
 		{verb: "import", request: importRequest{}},
 		{verb: "policy.set", request: gateway.Policy{}},
+		{verb: "policy.purge", request: purgeRequest{}},
 		{verb: "policy.get", request: emptyRequest{}, own: []string{"schedule"}},
 		{verb: "station.mode", request: stationRequest{}},
 		{verb: "feed.rotate", request: rotateRequest{}},
