@@ -55,7 +55,7 @@ func newPath(t testing.TB) *path {
 	schedule := new(atomic.Pointer[gateway.Schedule])
 	schedule.Store(&gateway.Schedule{Version: 1, Policies: []gateway.Policy{gateway.DefaultPolicy(p.now.Add(-time.Hour))}})
 	p.desk = newDesk(&shared{
-		directory: store, usable: store.Usable, position: store.Position, schedule: schedule, switches: switches, metrics: newMetrics("v0", "test"),
+		directory: store, usable: store.Usable, position: store.Position, erased: store.Erased, schedule: schedule, switches: switches, metrics: newMetrics("v0", "test"),
 		clock: newClock(time.Now, func() (kernelClock, error) { return kernelClock{synced: true}, nil }, func() time.Time { return store.Position().Time() }, clockWatch{requireSync: true}, log),
 	}, testKey(), []GateConfig{{Name: "G1", Address: 1}})
 	return p
