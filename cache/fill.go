@@ -52,7 +52,7 @@ func (s *Store) fill(id gateway.ShardID) error {
 		s.held[id].damaged = true
 		return damaged(s.home.path, err)
 	}
-	s.index.fill(s.room)
+	s.index.fill(id, s.room)
 	s.nowFilled(id)
 	return nil
 }
@@ -72,6 +72,7 @@ func (s *Store) nowFilled(id gateway.ShardID) {
 		return
 	}
 	s.filled.add(id)
+	s.index.settle(id) // after: who misses what that forgets, knows that the shard is filled
 	if s.unfilled--; s.unfilled == 0 {
 		s.index.ready.Store(true)
 	}

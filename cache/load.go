@@ -36,7 +36,6 @@ func (s *Store) Load(l gateway.Load) error {
 	if err != nil {
 		return fmt.Errorf("%w: load: %w", ErrUpdate, err)
 	}
-	s.reserve(l.Shards)
 	w := &loader{s: s}
 	defer w.close()
 	state := func() error { return w.setState(&l, encoded, schedule) }
@@ -142,23 +141,6 @@ func (s *Store) validateReach(l *gateway.Load, to gateway.Position) error {
 		}
 	}
 	return nil
-}
-
-// reserve makes room in memory for as many records as there will be if the
-// shards that are not loaded yet are as large as the others. It needs mu.
-func (s *Store) reserve(shards []gateway.Shard) {
-	records, n := s.index.records(), len(shards)
-	for i := range shards {
-		records += len(shards[i].Records)
-	}
-	for _, m := range s.marks {
-		if m.Loaded() {
-			n++
-		}
-	}
-	if n > 0 {
-		s.index.reserve(records / n * gateway.Shards)
-	}
 }
 
 func markOf(shard *gateway.Shard) gateway.ShardMark {

@@ -162,6 +162,7 @@ func Open(dir string, o Options) (*Store, error) {
 		home: h, db: db, log: o.Log, now: o.Now, minFree: o.MinFree, loadOps: o.loadOps,
 		reader:  db.NewTransactionAt(math.MaxUint64, false),
 		version: db.MaxVersion(), savedAt: o.Now(),
+		index: newIndex(arenaTop), unfilled: gateway.Shards,
 	}
 	db.SetDiscardTs(s.version)
 	if err := s.load(); err != nil {
@@ -206,11 +207,6 @@ func (s *Store) load() error {
 	if err != nil {
 		return fmt.Errorf("policy schedule: %w", err)
 	}
-	records := 0
-	for i := range s.held {
-		records += int(s.held[i].records)
-	}
-	s.index, s.unfilled = newIndex(records), gateway.Shards
 	return s.replay()
 }
 
@@ -250,10 +246,10 @@ func (s *Store) Lookup(t gateway.Token) (gateway.Record, bool, error) {
 	if !s.index.ready.Load() && !s.filled.has(id) {
 		return s.lookupEarly(t)
 	}
-	if s.closed.Load() {
+	record, known := s.index.lookup(t)
+	if s.closed.Load() { // after: Close empties the index
 		return gateway.Record{}, false, ErrClosed
 	}
-	record, known := s.index.lookup(t)
 	return record, known, nil
 }
 
@@ -300,6 +296,7 @@ func (s *Store) Close() error {
 	s.readers.Lock()
 	defer s.readers.Unlock()
 	s.reader.Discard()
+	s.index.drop()
 	err := s.db.Close()
 	if err != nil {
 		err = fmt.Errorf("close cache directory %s: %w; what was applied is on the disk, start the box again", s.home.path, err)
