@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,8 +25,8 @@ const childMode = "GATELINE_BENCHMARKS_CHILD"
 // childLimit bounds one load or measurement.
 const childLimit = time.Hour
 
-// gcPercent makes slow lookups rarer with stores that allocate (cache/DESIGN.md).
-const gcPercent = 400
+// collectPercent makes slow lookups rarer with stores that allocate (cache/DESIGN.md).
+const collectPercent = 400
 
 // task is what a child does. Of a load, Tokens is the file of tokens; of a
 // measurement it is empty.
@@ -48,7 +49,6 @@ type loaded struct {
 
 // child does the task that it reads from in and writes what it found to out.
 func child(in io.Reader, out io.Writer) error {
-	debug.SetGCPercent(gcPercent)
 	var t task
 	if err := json.NewDecoder(in).Decode(&t); err != nil {
 		return fmt.Errorf("read a task: %w; start the program without %s in the environment", err, childMode)
@@ -57,6 +57,7 @@ func child(in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	debug.SetGCPercent(cmp.Or(p.collect, collectPercent))
 	var found any
 	if t.Tokens != "" {
 		found, err = load(p, t)

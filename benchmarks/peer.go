@@ -16,6 +16,8 @@ type peer struct {
 	about string
 	// missing says in words why it cannot run here; nil or "" = it can.
 	missing func() string
+	// collect is GOGC of its processes in percent, 0 = collectPercent.
+	collect int
 	// load brings all records of s, which come in the order of their tokens, into an
 	// empty folder. They are on the disk when it returns.
 	load func(dir string, records int, s *source) error

@@ -30,5 +30,6 @@ func badgerOptions(dir string, o *Options) badger.Options {
 		WithMetricsEnabled(false).
 		WithDetectConflicts(false).
 		WithNumVersionsToKeep(1).
+		WithNumCompactors(2). // each may have a dozen tables of 4 to 28 MB in memory
 		WithSyncWrites(true)
 }

@@ -261,6 +261,10 @@ func (s *Store) Position() gateway.Position { return *s.position.Load() }
 // still being filled.
 func (s *Store) Records() (n int, ok bool) { return s.index.records(), s.index.ready.Load() }
 
+// IndexBytes returns how much memory the index has in bytes. It is none of Go's heap, so
+// the runtime's limit does not count it.
+func (s *Store) IndexBytes() int64 { return int64(s.index.bytes()) }
+
 // Failed returns why nothing is applied any more until the box is started
 // again, nil while all is well. Lookups go on.
 func (s *Store) Failed() error {

@@ -24,7 +24,7 @@ var knownKeys = map[string][]string{
 		"User", "Group", "SupplementaryGroups", "UMask", "Environment",
 		"StateDirectory", "StateDirectoryMode", "RuntimeDirectory", "RuntimeDirectoryMode", "ConfigurationDirectory",
 		"LoadCredential", "LoadCredentialEncrypted",
-		"LimitCORE", "LimitNOFILE", "TasksMax", "MemorySwapMax", "OOMScoreAdjust",
+		"LimitCORE", "LimitNOFILE", "TasksMax", "MemoryMax", "MemorySwapMax", "OOMScoreAdjust",
 		"NoNewPrivileges", "CapabilityBoundingSet", "AmbientCapabilities", "RestrictSUIDSGID", "LockPersonality", "RestrictRealtime",
 		"RestrictNamespaces", "MemoryDenyWriteExecute", "KeyringMode", "ProtectSystem", "ProtectHome", "PrivateTmp", "PrivateIPC",
 		"PrivateDevices", "PrivateUsers", "ProtectProc", "ProtectControlGroups", "ProtectHostname", "ProtectKernelLogs",
@@ -69,6 +69,7 @@ var units = map[string]map[string][]string{
 		"Service.LoadCredential":      {"token-key:/etc/gateline/token.key", "link:/etc/gateline/link.pem"}, // never the secret of the feed
 		"Service.StateDirectory":      {"gateline"},
 		"Service.RuntimeDirectory":    {"gateline"},
+		"Service.MemoryMax":           {"80%"}, // the limit that [memory] limit = "auto" goes by
 		"Install.WantedBy":            {"multi-user.target"},
 	},
 	"gateline-central.service": {

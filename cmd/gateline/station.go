@@ -44,7 +44,7 @@ func loadStation(path string, env environment) (station.Config, error) {
 }
 
 func runStation(ctx context.Context, cfg station.Config, log *slog.Logger) error {
-	s, err := station.Open(ctx, cfg, station.Options{Log: log, Version: versionText()})
+	s, err := station.Open(ctx, cfg, station.Options{Log: log, Version: versionText(), Process: true})
 	if err != nil {
 		return err
 	}

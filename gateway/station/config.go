@@ -38,6 +38,9 @@ type Config struct {
 	// RequireSync demands that the kernel's clock is synchronised before it is
 	// trusted (IMP-17).
 	RequireSync bool
+	// MemoryLimit is what the process may have in bytes, the index included, but no
+	// pages of files; or MemoryAuto, MemoryNone.
+	MemoryLimit int64
 	Lines       []LineConfig
 }
 
@@ -147,6 +150,7 @@ func ParseConfig(name string, data []byte, defaults Config) (Config, error) {
 	clock := root.Table("clock")
 	clock.Bool("require_sync", &c.RequireSync)
 	clock.End()
+	parseMemory(root, &c)
 	parseLines(root, &c)
 	root.End()
 	return c, doc.Err()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,9 @@ import (
 type Options struct {
 	Log     *slog.Logger
 	Version string
+	// Process: the process is this box and nothing else, so its memory is held to what
+	// the configuration says.
+	Process bool
 	// Now is the box's clock; nil = the machine's, which is not believed where it is
 	// earlier than this program was built (IMP-17).
 	Now func() time.Time
@@ -51,6 +55,7 @@ type Station struct {
 	metrics  *metrics
 	schedule atomic.Pointer[gateway.Schedule]
 	reports  reports
+	memory   *memoryKeeper // nil: somebody else's process
 
 	status, control net.Listener
 	closers         []func() error
@@ -71,6 +76,9 @@ func Open(ctx context.Context, cfg Config, o Options) (_ *Station, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
+	if o.Process {
+		s.memory = newMemoryKeeper(&s.cfg, machine(), os.Getenv, s.log)
+	}
 	key, err := ReadTokenKey(cfg.TokenKeyFile)
 	if err != nil {
 		return nil, err
@@ -222,6 +230,10 @@ func (s *Station) Run(ctx context.Context) error {
 	g.Go(func() error { return s.watchGates(ctx) })
 	g.Go(func() error { return s.sendReports(ctx) })
 	g.Go(func() error { return s.notify(ctx) })
+	if s.memory != nil {
+		s.memory.index = s.cache.IndexBytes
+		g.Go(func() error { return s.memory.run(ctx) })
+	}
 	err := g.Wait()
 	if asked.Err() != nil && errors.Is(err, asked.Err()) {
 		return nil
