@@ -25,10 +25,10 @@ type shardTable struct {
 	blocks    *tableBlocks
 }
 
-// tableBlocks are the numbers of the first buckets of a table's blocks, in one cache
-// line. A table has nine to sixteen blocks unless it is small, so that it can grow by
-// an eighth at the most and memory comes in few sizes.
-type tableBlocks [16]atomic.Uint32
+// tableBlocks are the numbers of the first buckets of a table's blocks. A table has 17
+// to 32 blocks unless it is small, so that it can grow by a sixteenth at the most and
+// memory comes in few sizes.
+type tableBlocks [32]atomic.Uint32
 
 // A bucket has five slots in its eight words. A slot is a token and its record:
 //
@@ -108,7 +108,7 @@ func (t *shardTable) number(i uint64) uint64 {
 		return uint64(t.first) + i
 	}
 	class := t.shift & 31
-	return uint64(t.blocks[i>>class%16].Load()) | i&(1<<class-1)
+	return uint64(t.blocks[i>>class%32].Load()) | i&(1<<class-1)
 }
 
 // home is the number of the bucket at which the search for a token begins.
