@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -395,6 +396,44 @@ func TestIndexLookupsBesideWrites(t *testing.T) {
 		if t.Failed() {
 			return
 		}
+	}
+}
+
+// Two tokens that differ only in what their slot does not say take turns: in one slot,
+// by their tags, and in one block of memory, by their shards. Whoever looks up one of
+// them never finds the other's record.
+func TestIndexLookupsBesideReuse(t *testing.T) {
+	turns := 200_000
+	if raceOn {
+		turns = 20_000
+	}
+	record := func(i int) gateway.Record { return gateway.Record{Anchor: gateway.Day(1 + i)} }
+	for name, tokens := range map[string][2]gateway.Token{"slot": {1 << lowBits, 2 << lowBits}, "block": {5, 1<<52 | 5}} {
+		x := newWhole(heapTop)
+		var readers sync.WaitGroup
+		var stop atomic.Bool
+		for i := range tokens {
+			readers.Go(func() {
+				for !stop.Load() {
+					if got, known := x.lookup(tokens[i]); known && got != record(i) {
+						t.Errorf("%s: a lookup returns the other token's record", name)
+						return
+					}
+				}
+			})
+		}
+		for n := 0; n < turns && !t.Failed(); n++ {
+			i := n % 2
+			switch name {
+			case "slot":
+				x.apply([]gateway.Change{{Token: tokens[1-i], Delete: true}, {Token: tokens[i], Record: record(i)}})
+			case "block":
+				x.replace(gateway.ShardOf(tokens[1-i]), nil)
+				x.replace(gateway.ShardOf(tokens[i]), []gateway.Change{{Token: tokens[i], Record: record(i)}})
+			}
+		}
+		stop.Store(true)
+		readers.Wait()
 	}
 }
 
