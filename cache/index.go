@@ -22,15 +22,15 @@ import (
 // read it meanwhile notices. It begins anew only where a write came to its end
 // meanwhile, so it never waits for a writer that is not running.
 type index struct {
+	memory unsafe.Pointer // the arena's
+	// ready is false while the index is being filled from the store.
+	ready atomic.Bool
 	// directory has where the table of each shard is, in one word so that a lookup
 	// reads all of it at once: from below the number of its buckets (24 bits), its first
 	// bucket, or class and half of its blocks where those are scattered (28), whether they
 	// are (1), and how many tables the shard has had (11).
 	directory [gateway.Shards]atomic.Uint64
 	blocks    [gateway.Shards][2]tableBlocks
-	memory    unsafe.Pointer // the arena's
-	// ready is false while the index is being filled from the store.
-	ready atomic.Bool
 
 	mu     sync.Mutex // serialises writers; guards what follows
 	arena  arena
@@ -195,7 +195,7 @@ func (x *index) apply(changes []gateway.Change) {
 // record back. It needs mu.
 func (x *index) put(t gateway.Token, value uint64) {
 	id := gateway.ShardOf(t)
-	s, from := &x.shards[id], x.current(id)
+	s, from := &x.shards[id], x.table(id, x.directory[id].Load())
 	before := s.records()
 	p, found := from.find(t)
 	if found && p.record() == 0 {

@@ -239,12 +239,14 @@ func (s *Store) get(key string) ([]byte, error) {
 // before the others, each of them whole. Where the token's shard is not loaded
 // the error is ErrNotLoaded. No error shows the token.
 func (s *Store) Lookup(t gateway.Token) (gateway.Record, bool, error) {
-	id := gateway.ShardOf(t)
-	if !s.loaded.has(id) {
-		return gateway.Record{}, false, ErrNotLoaded
-	}
-	if !s.index.ready.Load() && !s.filled.has(id) {
-		return s.lookupEarly(t)
+	if !s.loaded.all.Load() || !s.index.ready.Load() {
+		id := gateway.ShardOf(t)
+		if !s.loaded.has(id) {
+			return gateway.Record{}, false, ErrNotLoaded
+		}
+		if !s.index.ready.Load() && !s.filled.has(id) {
+			return s.lookupEarly(t)
+		}
 	}
 	record, known := s.index.lookup(t)
 	if s.closed.Load() { // after: Close empties the index
