@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"gateline/internal/durable"
 )
 
 // Everything the store knows of records, the values of shards and the steps of the
@@ -85,7 +87,8 @@ func (h *home) makeKey(generation uint32) (*sealer, error) {
 	var key [keySize]byte
 	_, _ = rand.Read(key[:]) // never fails
 	path := h.keyFile(generation)
-	if err := errors.Join(writeSynced(path, hex.EncodeToString(key[:])+"\n"), syncDir(h.path)); err != nil {
+	// Whole or not at all: half a key would be damage.
+	if err := durable.WriteFile(path, []byte(hex.EncodeToString(key[:])+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("write the key of the store, %s: %w; see to the disk, then start again", path, err)
 	}
 	return newSealer(generation, key[:])
@@ -108,7 +111,7 @@ func (h *home) readKey(generation uint32) (*sealer, error) {
 
 // destroyKeys leaves of all keys only that of a generation: the others are written
 // over where they lie, then removed. Keys above it are of purges that came to
-// nothing.
+// nothing, those whose names begin with a dot of writes that a kill has cut off.
 func (h *home) destroyKeys(keep uint32) error {
 	entries, err := os.ReadDir(h.path)
 	if err != nil {
@@ -117,7 +120,7 @@ func (h *home) destroyKeys(keep uint32) error {
 	destroyed := false
 	for _, e := range entries {
 		path := filepath.Join(h.path, e.Name())
-		if !strings.HasPrefix(e.Name(), keyFilePrefix) || path == h.keyFile(keep) {
+		if !strings.HasPrefix(strings.TrimPrefix(e.Name(), "."), keyFilePrefix) || path == h.keyFile(keep) {
 			continue
 		}
 		if err := overwrite(path); err != nil {

@@ -46,7 +46,7 @@ func TestPolicyPurge(t *testing.T) {
 	policy := writeFile(t, "policy.json", `{"effective":"2022-05-28T00:00:00+08:00","mode":"enforce"}`)
 	walk(t, env, []step{
 		{args: words("policy purge --yes"), code: 1, err: "E120"},
-		{args: words("policy set " + policy), out: "set: enforce"},
+		{args: words("policy set --yes " + policy), out: "set: enforce"},
 		{args: words("card bind --credential ride:1001000000000042 --person ann"), out: "bound"},
 		{args: words("policy purge"), code: 2, err: "is erased for good; say --yes if that is meant"},
 		{args: words("policy purge never"), code: 2, err: "is not an instant"},

@@ -23,10 +23,10 @@ const (
 	pathRiders  = 1024
 )
 
-// path is the way of a tap through a box, from the bytes that complete its frame to
+// tapPath is the way of a tap through a box, from the bytes that complete its frame to
 // the bytes of its answer: session, desk, store, decision. A line does the same
 // around a port.
-type path struct {
+type tapPath struct {
 	t     testing.TB
 	desk  *desk
 	cards []gateway.Credential
@@ -34,9 +34,9 @@ type path struct {
 }
 
 // newPath is a box on a store of its own, complete and fresh, whose riders pass.
-func newPath(t testing.TB) *path {
+func newPath(t testing.TB) *tapPath {
 	t.Helper()
-	p := &path{t: t, now: time.Now()}
+	p := &tapPath{t: t, now: time.Now()}
 	store, err := cache.Open(t.TempDir(), cache.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func newPath(t testing.TB) *path {
 
 // fill applies a tested record for every rider and for as many others as make up
 // pathRecords.
-func (p *path) fill(store *cache.Store) {
+func (p *tapPath) fill(store *cache.Store) {
 	p.t.Helper()
 	tokens := gateway.NewTokenizer(testKey())
 	r := rand.New(rand.NewPCG(1, 2))
@@ -93,7 +93,7 @@ func (p *path) fill(store *cache.Store) {
 	}
 }
 
-func (p *path) table() *drivers.GateTable {
+func (p *tapPath) table() *drivers.GateTable {
 	p.t.Helper()
 	table, err := drivers.NewGateTable(&drivers.Gate{Name: "G1", Address: 1})
 	if err != nil {
@@ -104,7 +104,7 @@ func (p *path) table() *drivers.GateTable {
 
 // serve gives the session what has come, as a line does, until it has something to
 // send, and reports whether that is after a tap. Riders who do not pass are a fault.
-func (p *path) serve(session drivers.Session, in []byte) (out drivers.Output, tapped bool) {
+func (p *tapPath) serve(session drivers.Session, in []byte) (out drivers.Output, tapped bool) {
 	session.Show(1, p.desk.Lane(p.now, 1))
 	for out = session.Step(p.now, in); len(out.Taps) > 0; out = session.Step(p.now, nil) {
 		tapped = true
@@ -120,7 +120,7 @@ func (p *path) serve(session drivers.Session, in []byte) (out drivers.Output, ta
 }
 
 // directTaps are the frames of pathRiders taps, one after another, of one gate.
-func (p *path) directTaps(key *[direct.KeySize]byte) (frames [][]byte) {
+func (p *tapPath) directTaps(key *[direct.KeySize]byte) (frames [][]byte) {
 	gate := direct.NewGate(p.now, 1, key, 0)
 	for _, card := range p.cards {
 		gate.Tap(p.now, gateway.PurposeEntry, card)
@@ -132,7 +132,7 @@ func (p *path) directTaps(key *[direct.KeySize]byte) (frames [][]byte) {
 
 // directPath returns a function that brings the next tap of a direct gate through
 // the box.
-func (p *path) directPath(key *[direct.KeySize]byte) func() {
+func (p *tapPath) directPath(key *[direct.KeySize]byte) func() {
 	frames, counters := p.directTaps(key), new(drivers.Counters)
 	keys := map[uint8][direct.KeySize]byte{}
 	if key != nil {
@@ -155,7 +155,7 @@ func (p *path) directPath(key *[direct.KeySize]byte) func() {
 
 // readerPath is a line with one OSDP reader in Secure Channel, in virtual time.
 type readerPath struct {
-	*path
+	*tapPath
 	cp    *osdp.CP
 	pd    *osdp.PD
 	reads [][]byte // of the riders' cards, as RAW has them
@@ -169,7 +169,7 @@ type readerPath struct {
 
 func newReaderPath(t testing.TB) *readerPath {
 	t.Helper()
-	p := &readerPath{path: newPath(t)}
+	p := &readerPath{tapPath: newPath(t)}
 	key := osdp.Key{1, 9, 7, 3, 200, 4}
 	capabilities := osdp.TypicalCapabilities()
 	capabilities.Outputs = 2
