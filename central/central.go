@@ -186,9 +186,6 @@ func (c *Central) open() error {
 	if c.writer, err = openWriter(ctx, js, c.cfg, c.copy); err != nil {
 		return c.cfg.serversError(err)
 	}
-	if err := removeCompacted(c.cfg.Dir); err != nil {
-		return err
-	}
 	if c.fleet, err = openFleetWatch(ctx, js, c.cfg, c.writer.feed); err != nil {
 		return c.cfg.serversError(err)
 	}
@@ -253,10 +250,14 @@ func (c *Central) run(ctx context.Context) error {
 }
 
 func (c *Central) runWriter(ctx context.Context) error {
-	if err := c.writer.replay(ctx, c.cfg.VerifyLedger); err != nil {
-		if ctx.Err() != nil {
-			return nil // told to stop before it was ready
-		}
+	err := c.writer.replay(ctx, c.cfg.VerifyLedger)
+	if err != nil && ctx.Err() != nil {
+		return nil // told to stop before it was ready
+	}
+	if err == nil {
+		err = removeCompacted(c.cfg.Dir) // nothing has need of it any more
+	}
+	if err != nil {
 		return fmt.Errorf("run the centre in %s: %w", c.cfg.where(), err)
 	}
 	if err := c.writer.serve(ctx, c.queue, c.cfg.Heartbeat, c.cfg.ShardCycle); err != nil {

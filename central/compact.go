@@ -156,6 +156,9 @@ func (c *compactor) find(ctx context.Context) (CompactPlan, error) {
 		return CompactPlan{}, err
 	}
 	plan := CompactPlan{First: c.copy.First(), Last: c.copy.Last(), Unfinished: swapped}
+	if err := c.quiet(ctx); err != nil {
+		return plan, err
+	}
 	c.stream, err = lookFor(ctx, c.js, StreamLedger)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound) && swapped:
@@ -189,6 +192,35 @@ func (c *compactor) find(ctx context.Context) (CompactPlan, error) {
 		return plan, err
 	}
 	return plan, c.checkFeed(ctx, plan.Last)
+}
+
+// quietFor is longer than the time between two heartbeats of a centre.
+const quietFor = 2500 * time.Millisecond
+
+// quiet refuses where a centre writes to servers of the operator's: there nothing but
+// its heartbeats tells that it runs, on whatever machine.
+func (c *compactor) quiet(ctx context.Context) error {
+	if c.cfg.Config.Servers == nil {
+		return nil
+	}
+	var ends [2]uint64
+	for i := range ends {
+		if i > 0 {
+			wait(ctx, quietFor)
+		}
+		stream, err := lookFor(ctx, c.js, replication.StreamFeed)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("look for the stream %s: %w; run this again", replication.StreamFeed, err)
+		}
+		ends[i] = stream.CachedInfo().State.LastSeq
+	}
+	if ends[0] != ends[1] {
+		return fmt.Errorf("%w: a centre writes to these servers; stop it first", ErrCompact)
+	}
+	return ctx.Err()
 }
 
 // readState makes the state of the copy.
@@ -274,6 +306,16 @@ func (c *compactor) prepare(ctx context.Context, plan CompactPlan) error {
 	})
 	if err != nil {
 		return fmt.Errorf("mark the stream %s: %w; run this again", StreamLedger, err)
+	}
+	// A centre that was started meanwhile, elsewhere, has not seen the mark.
+	info, err := replication.Ask(ctx, func(ctx context.Context) (*jetstream.StreamInfo, error) { return c.stream.Info(ctx) })
+	if err == nil && info.State.LastSeq != plan.Last {
+		err = fmt.Errorf("%w: the ledger has gone on to message %d meanwhile; stop the centre that does it, start it and stop it again, then run this again", ErrCompact, info.State.LastSeq)
+	}
+	if err = errors.Join(err, c.quiet(ctx)); err != nil {
+		config.Metadata = nil
+		_, unmarkErr := c.js.UpdateStream(ctx, config)
+		return errors.Join(err, unmarkErr)
 	}
 	if err := c.copy.Close(); err != nil {
 		return err

@@ -263,12 +263,28 @@ func TestCompactKilled(t *testing.T) {
 		if err := os.Rename(at(CopyFolder), at(compactedFolder)); err != nil {
 			t.Fatal(err)
 		}
-		runFails(t, cfg, ErrUnfinishedRebuild, "compact") // and it leaves an empty copy
+		runFails(t, cfg, ErrUnfinishedRebuild, "gateline central compact") // and it leaves an empty copy
 		ends(t, cfg, gone, held)
 	})
 	t.Run("between the two streams", func(t *testing.T) {
 		cfg, gone, held := half(t)
 		removeStream(t, cfg.Dir, StreamLedger)
+		ends(t, cfg, gone, held)
+	})
+	t.Run("between the two streams, and the new copy is lost", func(t *testing.T) {
+		cfg, gone, held := half(t)
+		removeStream(t, cfg.Dir, StreamLedger)
+		removeCopy(t, cfg.Dir)
+		for range 2 {
+			runFails(t, cfg, ErrLedgerLost, "has what was before it")
+		}
+		removeCopy(t, cfg.Dir)
+		if err := os.Rename(filepath.Join(cfg.Dir, beforeFolder), filepath.Join(cfg.Dir, CopyFolder)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Rebuild(t.Context(), RebuildConfig{Config: cfg}); err != nil {
+			t.Fatal(err)
+		}
 		ends(t, cfg, gone, held)
 	})
 	t.Run("before the pending receipt was removed", func(t *testing.T) {
@@ -455,6 +471,18 @@ func TestReceipt(t *testing.T) {
 // there.
 func TestCompactMoveCompact(t *testing.T) {
 	m := startMoving(t, 20)
+	// A move was broken off before, in the middle of the ledger.
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	broken := m.config()
+	broken.Progress = func(phase string, _, _ uint64) {
+		if phase == "compare LEDGER" {
+			cancel()
+		}
+	}
+	if _, err := Move(ctx, broken); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
 	first, err := Compact(t.Context(), CompactConfig{Config: m.old})
 	if err != nil {
 		t.Fatal(err)
@@ -473,6 +501,11 @@ func TestCompactMoveCompact(t *testing.T) {
 	c.checkFeed(first)
 	c.must(c.Unbind(t.Context(), card(0), ""))
 	m.held = c.held()
+	elsewhere := m.new
+	elsewhere.Dir = t.TempDir()
+	if _, err := Compact(t.Context(), CompactConfig{Config: elsewhere}); !errors.Is(err, ErrCompact) || !strings.Contains(err.Error(), "a centre writes") {
+		t.Errorf("beside a centre that runs: %v", err)
+	}
 	if err := c.stop(); err != nil {
 		t.Fatal(err)
 	}

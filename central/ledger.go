@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -81,6 +84,9 @@ func openLedger(ctx context.Context, js jetstream.JetStream, replicas int, copie
 		if copied.Last() >= copied.First() {
 			return nil, lost(copied, "there is no stream %s", StreamLedger)
 		}
+		if before := filepath.Join(filepath.Dir(copied.Dir()), beforeFolder); exists(before) {
+			return nil, lost(copied, "there is no stream %s, a compaction was broken off, and %s has what was before it: move that to the place of the copy, then let gateline central rebuild write the ledger", StreamLedger, before)
+		}
 		stream, err = js.CreateStream(ctx, ledgerConfig(replicas, 1))
 	}
 	if err != nil {
@@ -91,12 +97,21 @@ func openLedger(ctx context.Context, js jetstream.JetStream, replicas int, copie
 	if _, unfinished := marks[metadataMove]; unfinished {
 		return nil, fmt.Errorf("open the stream %s: %w; let gateline central move come to its end, then start the centre", StreamLedger, ErrUnfinished)
 	}
-	if _, unfinished := marks[metadataRebuild]; unfinished {
-		return nil, fmt.Errorf("open the stream %s: %w; let gateline central rebuild come to its end, or gateline central compact if it was that, then start the centre", StreamLedger, ErrUnfinishedRebuild)
+	if mark, unfinished := marks[metadataRebuild]; unfinished {
+		which := "rebuild"
+		if strings.HasPrefix(mark, markCompact) {
+			which = "compact"
+		}
+		return nil, fmt.Errorf("open the stream %s: %w; let gateline central %s come to its end, then start the centre", StreamLedger, ErrUnfinishedRebuild, which)
 	}
 	// What the stream was made with: a message that is missing at its beginning is missed.
 	first := max(1, info.Config.FirstSeq)
 	return &ledger{js: js, stream: stream, first: first, last: first - 1}, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // replay hands every message above last to fn, in order and without a hole,

@@ -265,6 +265,15 @@ func (m *mover) claim(ctx context.Context, stages []*stage) (done bool, err erro
 		}
 		ledger.to = stream
 		if _, unfinished := stream.CachedInfo().Config.Metadata[metadataMove]; unfinished {
+			if stream.CachedInfo().Config.FirstSeq != ledger.config.FirstSeq {
+				// It was compacted since, and the mark says that what is there is ours.
+				if err := m.to.DeleteStream(ctx, StreamLedger); err != nil {
+					return false, fmt.Errorf("remove the stream %s that a broken-off move has begun: %w; run this again", StreamLedger, err)
+				}
+				if ledger.to, err = m.create(ctx, ledger); err != nil {
+					return false, err
+				}
+			}
 			return false, m.sweep(ctx, stages)
 		}
 		if same, err := m.sameLedger(ctx, ledger); err != nil || same {

@@ -2,6 +2,7 @@ package central
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -262,7 +263,32 @@ func TestPurge(t *testing.T) {
 	if _, err := Compact(ctx, CompactConfig{Config: cfg, NewEpoch: true}); err != nil {
 		t.Fatal(err)
 	}
+	// It is killed when the feed has a part of the snapshot: the order, and not the schedule.
+	central, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	central.writer.feed = &killedAt{feed: central.writer.feed, at: 2}
+	if err := run(t, central).stopped(); !errors.Is(err, errKilled) {
+		t.Fatalf("Run returned %v", err)
+	}
 	c = start(t, cfg)
 	until(t, "the feed covers the ledger", func() bool { return c.FeedNumber() >= 3 })
 	anew(c.entries())
+	if all := c.entries(); all[1].Schedule == nil {
+		t.Error("the feed lacks the schedule of the snapshot")
+	}
+}
+
+// killedAt fails before the entry of a number.
+type killedAt struct {
+	feed
+	at uint64
+}
+
+func (f *killedAt) Publish(ctx context.Context, e *replication.Entry) error {
+	if f.feed.Last().Number+1 == f.at {
+		return errKilled
+	}
+	return f.feed.Publish(ctx, e)
 }

@@ -144,16 +144,17 @@ func (r *replaying) apply(sequence uint64, data []byte) (*batch, error) {
 }
 
 // snapshot takes note of the snapshot that a compacted ledger begins with. A feed that
-// had what was before it has what it says.
+// had just what was before it has what it says. One that has a part of it was begun
+// anew and broken off: only such a feed tells of the snapshot's own messages.
 func (r *replaying) snapshot(sequence uint64, m *ledgerMessage) error {
 	if first := r.w.ledger.first; sequence == first {
 		if r.snapshotEnd = m.snapshotEnd; first > 1 && m.snapshotEnd < first {
 			return fmt.Errorf("%w: the ledger begins with it, and it is no snapshot of what was before; restore the centre's directory from a backup", ErrLedger)
 		}
 		switch {
-		case r.published >= first-1 && r.published > 0:
-			r.published = max(r.published, r.snapshotEnd)
-		case r.published > 0:
+		case r.published > 0 && r.published == first-1:
+			r.published = r.snapshotEnd
+		case r.published > 0 && r.published < first:
 			return fmt.Errorf("%w: the ledger was compacted, and the feed covers only message %d of what was before; remove the feed so that it is rebuilt under a new epoch", ErrLedger, r.published)
 		}
 	}
