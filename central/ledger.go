@@ -85,7 +85,7 @@ func openLedger(ctx context.Context, js jetstream.JetStream, replicas int, copie
 			return nil, lost(copied, "there is no stream %s", StreamLedger)
 		}
 		if before := filepath.Join(filepath.Dir(copied.Dir()), beforeFolder); exists(before) {
-			return nil, lost(copied, "there is no stream %s, a compaction was broken off, and %s has what was before it: move that to the place of the copy, then let gateline central rebuild write the ledger", StreamLedger, before)
+			return nil, fmt.Errorf("%w: there is no stream %s, a compaction was broken off, and %s has what was before it; move that to %s, then write the ledger anew with gateline central rebuild", ErrLedgerLost, StreamLedger, before, copied.Dir())
 		}
 		stream, err = js.CreateStream(ctx, ledgerConfig(replicas, 1))
 	}

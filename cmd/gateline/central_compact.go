@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -31,18 +30,10 @@ func newCentralCompact(env environment) *cobra.Command {
 			"directory, folder receipts. When and how often: docs/OPERATIONS.md.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			file, err := loadCentral(env, config)
+			cfg, err := stoppedCentre(cmd, env, config, checkCentreDir)
 			if err != nil {
 				return err
 			}
-			cfg, err := file.Config()
-			if err != nil {
-				return err
-			}
-			if err := checkCentreDir(cfg.Dir, os.Geteuid()); err != nil {
-				return err
-			}
-			cfg.Log = newLog(cmd.ErrOrStderr())
 			bar := newBar(cmd.ErrOrStderr(), true)
 			receipt, err := central.Compact(cmd.Context(), central.CompactConfig{
 				Config: cfg, NewEpoch: newEpoch,
@@ -53,11 +44,8 @@ func newCentralCompact(env environment) *cobra.Command {
 				},
 			})
 			bar.end()
-			if errors.Is(err, central.ErrServers) {
-				return fmt.Errorf("%w; when they can, run this again", err)
-			}
 			if err != nil {
-				return err
+				return againLater(err)
 			}
 			printReceipt(cmd.OutOrStdout(), receipt)
 			fmt.Fprintf(cmd.ErrOrStderr(), "Next: start the centre. Backups of before still have what was deleted: remove those that need not be kept.\n")

@@ -49,11 +49,8 @@ func newCentralMove(env environment) *cobra.Command {
 				Progress: func(phase string, done, total uint64) { bar.show(phase, int(done), int(total)) },
 			})
 			bar.end()
-			if errors.Is(err, central.ErrServers) {
-				return fmt.Errorf("%w; when they can, run this again", err)
-			}
 			if err != nil {
-				return err
+				return againLater(err)
 			}
 			printMoved(cmd.OutOrStdout(), moved, servers, from)
 			fmt.Fprintf(cmd.ErrOrStderr(), "Next: start the centre with this configuration, then see with gateline fleet that every box comes.\n")
@@ -65,6 +62,14 @@ func newCentralMove(env environment) *cobra.Command {
 	f.StringVar(&from, "from", central.DefaultFileConfig().Dir, "directory of the centre that is moved")
 	f.BoolVar(&newEpoch, "new-epoch", false, "move the ledger alone: the feed is written anew, and boxes load all shards again")
 	return c
+}
+
+// againLater adds to what servers cannot serve now that it can be run again.
+func againLater(err error) error {
+	if errors.Is(err, central.ErrServers) {
+		return fmt.Errorf("%w; when they can, run this again", err)
+	}
+	return err
 }
 
 // checkCentreDir refuses the directory of another user, to whom what root's server

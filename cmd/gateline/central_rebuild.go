@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -27,18 +26,10 @@ func newCentralRebuild(env environment) *cobra.Command {
 			"What to do before and after: docs/OPERATIONS.md.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			file, err := loadCentral(env, config)
+			cfg, err := stoppedCentre(cmd, env, config, checkRebuildDir)
 			if err != nil {
 				return err
 			}
-			cfg, err := file.Config()
-			if err != nil {
-				return err
-			}
-			if err := checkRebuildDir(cfg.Dir, os.Geteuid()); err != nil {
-				return err
-			}
-			cfg.Log = newLog(cmd.ErrOrStderr())
 			bar := newBar(cmd.ErrOrStderr(), true)
 			plan, err := central.Rebuild(cmd.Context(), central.RebuildConfig{
 				Config:   cfg,
@@ -49,11 +40,8 @@ func newCentralRebuild(env environment) *cobra.Command {
 				},
 			})
 			bar.end()
-			if errors.Is(err, central.ErrServers) {
-				return fmt.Errorf("%w; when they can, run this again", err)
-			}
 			if err != nil {
-				return err
+				return againLater(err)
 			}
 			printRebuilt(cmd.OutOrStdout(), plan)
 			fmt.Fprintln(cmd.ErrOrStderr(), "Next: start the centre, then see with gateline fleet that every box comes.")
@@ -64,6 +52,21 @@ func newCentralRebuild(env environment) *cobra.Command {
 	f.StringVar(&config, "config", defaultCentralConfig, "configuration of the centre")
 	f.StringVar(&yes, "yes", "", "the centre's directory, in the place of typing it when asked")
 	return c
+}
+
+// stoppedCentre reads the configuration of a centre whose directory a command is about
+// to work on.
+func stoppedCentre(cmd *cobra.Command, env environment, config string, check func(dir string, uid int) error) (central.Config, error) {
+	file, err := loadCentral(env, config)
+	if err != nil {
+		return central.Config{}, err
+	}
+	cfg, err := file.Config()
+	if err != nil {
+		return central.Config{}, err
+	}
+	cfg.Log = newLog(cmd.ErrOrStderr())
+	return cfg, check(cfg.Dir, os.Geteuid())
 }
 
 // checkRebuildDir is checkCentreDir for a directory of which the copy is what counts.
