@@ -63,15 +63,15 @@ func notOver(s *gateway.Schedule, policy, now time.Time) *Refusal {
 	p := s.At(now)
 	switch {
 	case p == nil:
-		return refuse(CodeNotOver, "the first document holds from %s only; nothing was erased", instant(s.Policies[0].Effective))
+		return refuse(CodeNotOver, "the first document holds from %s only", instant(s.Policies[0].Effective))
 	case !policy.IsZero() && !policy.Equal(p.Effective):
-		return refuse(CodeNotOver, "the document in force is the one from %s, not from %s; nothing was erased", instant(p.Effective), instant(policy))
+		return refuse(CodeNotOver, "the document in force is the one from %s, not from %s", instant(p.Effective), instant(policy))
 	case !p.Ended(now) && !p.OffEverywhere():
-		return refuse(CodeNotOver, "the document from %s is in force, not in mode off at every station, and no sunset of it has passed; set the mode or the sunset first; nothing was erased", instant(p.Effective))
+		return refuse(CodeNotOver, "the document from %s is in force, not in mode off at every station, and no sunset of it has passed; set the mode or the sunset first", instant(p.Effective))
 	}
 	for i := range s.Policies {
 		if later := &s.Policies[i]; later.Effective.After(now) && !later.OffEverywhere() {
-			return refuse(CodeNotOver, "the document from %s needs the records again; replace it by one in mode off first; nothing was erased", instant(later.Effective))
+			return refuse(CodeNotOver, "the document from %s needs the records again; replace it by one in mode off first", instant(later.Effective))
 		}
 	}
 	return nil

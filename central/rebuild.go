@@ -203,8 +203,8 @@ func (r *rebuilder) config() jetstream.StreamConfig {
 
 // say reports how far a phase is, not for every message.
 func (r *rebuilder) say(phase string, n uint64) {
-	if last := r.copy.Last(); n%moveWindow == 0 || n == last {
-		r.cfg.Progress(phase, n, last)
+	if done := n - r.copy.First() + 1; done%moveWindow == 0 || n == r.copy.Last() {
+		r.cfg.Progress(phase, done, r.count())
 	}
 }
 
@@ -354,7 +354,7 @@ func (r *rebuilder) writeFrom(ctx context.Context, at uint64) error {
 			return fmt.Errorf("messages up to %d: %w", n, err)
 		}
 		window, size = window[:0], 0
-		r.cfg.Progress("write "+StreamLedger, n, r.copy.Last())
+		r.cfg.Progress("write "+StreamLedger, n-r.copy.First()+1, r.count())
 		return nil
 	})
 }
