@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,6 +65,9 @@ type callers struct {
 	// ways are two connections of each channel.
 	ways    map[rules.Channel][2]*central.Channel
 	running sync.WaitGroup
+	// enough: who has asked all that was wanted of him need not go on.
+	enough atomic.Bool
+	ended  atomic.Int32 // those who have
 
 	mu       sync.Mutex // guards what follows
 	answered []answeredCall
@@ -83,6 +87,9 @@ const (
 	// callTimeout is how long an answer is waited for before the question is put
 	// again: a centre that was killed keeps it for ever.
 	callTimeout = time.Second
+	// thinking is how long they wait between two upgrades or batches above those that
+	// were wanted of them.
+	thinking = 50 * time.Millisecond
 )
 
 func newCallers(t *testing.T, servers *ownServers, seed uint64) *callers {
@@ -95,31 +102,46 @@ func newCallers(t *testing.T, servers *ownServers, seed uint64) *callers {
 }
 
 // start lets them ask: so many upgrades, and so many reports, about as many persons
-// as there are upgrades.
+// as there are upgrades; and more, slowly, until it is enough, so that whatever
+// happens happens while they ask.
 func (c *callers) start(ctx context.Context, upgrades, reports int) {
 	for i := range upgradeCallers {
 		c.running.Go(func() {
 			one := &caller{callers: c, r: rand.New(rand.NewPCG(c.seed, uint64(i)))}
-			for n := i; n < upgrades; n += upgradeCallers {
+			for n := i; c.wanted(ctx, n < upgrades); n += upgradeCallers {
 				for _, call := range upgradeCalls(n) {
 					if !one.do(ctx, call) {
 						return
 					}
 				}
 			}
+			c.ended.Add(1)
 		})
 	}
 	for i := range healthCallers {
 		c.running.Go(func() {
 			one := &caller{callers: c, r: rand.New(rand.NewPCG(c.seed, uint64(upgradeCallers+i)))}
 			own := upgrades / healthCallers
-			for n := range reports / healthCallers / batchReports {
+			for n := 0; c.wanted(ctx, n < reports/healthCallers/batchReports); n++ {
 				if !one.do(ctx, healthCall(i, own, n)) {
 					return
 				}
 			}
+			c.ended.Add(1)
 		})
 	}
+}
+
+// wanted reports whether a caller goes on; it waits before what is above his share.
+func (c *callers) wanted(ctx context.Context, share bool) bool {
+	if share {
+		return true
+	}
+	select {
+	case <-time.After(thinking):
+	case <-ctx.Done():
+	}
+	return !c.enough.Load() && ctx.Err() == nil
 }
 
 // caller is one of them.

@@ -95,7 +95,13 @@ func (s *standby) settled() {
 // reached waits until so many calls have been answered.
 func (s *standby) reached(n int) {
 	s.t.Helper()
-	until(s.t, fmt.Sprintf("%d calls are answered", n), func() bool {
+	s.waits(fmt.Sprintf("%d calls are answered", n), func(answered int) bool { return answered >= n })
+}
+
+// waits waits for what depends on how many calls have been answered.
+func (s *standby) waits(what string, ok func(answered int) bool) {
+	s.t.Helper()
+	until(s.t, what, func() bool {
 		if s.active.shutOut() {
 			s.next()
 		}
@@ -103,7 +109,7 @@ func (s *standby) reached(n int) {
 		if len(faults) > 0 {
 			s.t.Fatalf("%q", faults)
 		}
-		return answered >= n
+		return ok(answered)
 	})
 }
 
@@ -268,6 +274,8 @@ func (s *standby) disturb(upgrades, reports, rounds int) {
 		}
 	}
 	s.reached(all)
+	s.callers.enough.Store(true)
+	s.waits("all have their answers", func(int) bool { return s.callers.ended.Load() == upgradeCallers+healthCallers })
 }
 
 // check ends the trial and compares everything. It returns the figures.
