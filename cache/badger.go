@@ -14,6 +14,14 @@ const (
 	valueThreshold = 1 << 20
 	// valueLogSize is as small as a value log that holds nothing may be.
 	valueLogSize = 1 << 20
+	// baseLevelSize is more than all tables ever have, so that there are two levels:
+	// new tables, and one where each key is once. With more of them each value would
+	// be written once more on its way down, and its old ones wait for theirs.
+	baseLevelSize = 4 << 30
+	// newTables is how many new tables are brought down together, the most of them
+	// what writes wait at. The lower level is written anew with them: more of them,
+	// and that is less often; fewer, and there are fewer old values.
+	newTables, mostNewTables = 8, 20
 )
 
 // badgerOptions are the measured settings; DESIGN.md says what each bought.
@@ -30,6 +38,9 @@ func badgerOptions(dir string, o *Options) badger.Options {
 		WithMetricsEnabled(false).
 		WithDetectConflicts(false).
 		WithNumVersionsToKeep(1).
-		WithNumCompactors(2). // each may have a dozen tables of 4 to 28 MB in memory
+		WithBaseLevelSize(baseLevelSize).
+		WithNumLevelZeroTables(newTables).
+		WithNumLevelZeroTablesStall(mostNewTables).
+		WithNumCompactors(2). // each may have a dozen tables in memory
 		WithSyncWrites(true)
 }

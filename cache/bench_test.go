@@ -2,6 +2,7 @@ package cache
 
 import (
 	"errors"
+	"flag"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -64,12 +65,11 @@ func lookups(b *testing.B, lookup func(gateway.Token) (gateway.Record, bool, err
 	}
 }
 
-// The load of the benchmarks: a city of 5 million credentials in windows as the
-// follower fetches them.
-const (
-	loadRecords = 5_000_000
-	loadWindow  = 64 // shards
-)
+// loadRecords is the load of the benchmarks, a city's credentials, in windows of
+// loadWindow shards as the follower fetches them.
+var loadRecords = flag.Int("records", 5_000_000, "how many records a loaded store has in benchmarks")
+
+const loadWindow = 64
 
 // evenly returns a shard of the size it has where so many records are spread
 // evenly over all.
@@ -107,7 +107,7 @@ func loadAll(b *testing.B, s *Store, number uint64, records int) (took time.Dura
 	return took
 }
 
-// BenchmarkLoad is a first load of 5 million records, durable; then the same
+// BenchmarkLoad is a first load of all records, durable; then the same
 // records again; then other records for the same tokens.
 func BenchmarkLoad(b *testing.B) {
 	for b.Loop() {
@@ -118,19 +118,19 @@ func BenchmarkLoad(b *testing.B) {
 			if i == 1 {
 				number = 1
 			}
-			took := loadAll(b, s, number, loadRecords)
-			b.ReportMetric(loadRecords/took.Seconds(), name+"-records/s")
+			took := loadAll(b, s, number, *loadRecords)
+			b.ReportMetric(float64(*loadRecords)/took.Seconds(), name+"-records/s")
 		}
 		closeStore(b, s)
 	}
 }
 
-// loadedStore holds loadRecords records.
+// loadedStore holds loadRecords.
 func loadedStore(b *testing.B) *Store {
 	b.Helper()
 	s := open(b, b.TempDir(), Options{})
 	waitForIndex(b, s)
-	loadAll(b, s, 1, loadRecords)
+	loadAll(b, s, 1, *loadRecords)
 	return s
 }
 
@@ -139,12 +139,12 @@ const entrySize = 500
 
 // entryOf is an entry that changes random records of loadedStore.
 func entryOf(r *rand.Rand, n uint64) gateway.Update {
-	const per = loadRecords / gateway.Shards
+	per := *loadRecords / gateway.Shards
 	u := gateway.Update{To: at(n), Changes: make([]gateway.Change, entrySize)}
 	for i := range u.Changes {
 		// Each in a shard of its own, so that no token comes twice.
 		first, _ := gateway.ShardID(i*8 + r.IntN(8)).Range()
-		u.Changes[i] = gateway.Change{Token: first + gateway.Token(r.IntN(per))*(1<<52/per) + 1, Record: randomRecord(r)}
+		u.Changes[i] = gateway.Change{Token: first + gateway.Token(r.IntN(per))*(1<<52/gateway.Token(per)) + 1, Record: randomRecord(r)}
 	}
 	return u
 }
@@ -216,7 +216,7 @@ func BenchmarkSum(b *testing.B) {
 	b.ReportMetric(100*float64(took*gateway.Shards)/float64(cycle), "%-of-a-core")
 }
 
-// BenchmarkOpen is a start with 5 million records, with nothing in the journal and
+// BenchmarkOpen is a start with all records, with nothing in the journal and
 // with as much as there can be: the time until Open returns, of a
 // lookup right then, and until the index is filled from then on.
 func BenchmarkOpen(b *testing.B) {
@@ -226,7 +226,7 @@ func BenchmarkOpen(b *testing.B) {
 	b.Run("folded", func(b *testing.B) { startStore(b, dir) })
 	s = open(b, dir, Options{})
 	r := rand.New(rand.NewPCG(7, 7))
-	for n := uint64(2); n < 2+gateway.Shards; n += 64 {
+	for n := uint64(2); n < 2+uint64(s.foldEvery()*gateway.Shards/entrySize); n += 64 {
 		var updates []gateway.Update
 		for k := range uint64(64) {
 			updates = append(updates, entryOf(r, n+k))

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -59,8 +60,8 @@ func TestForeignDirectory(t *testing.T) {
 		{"somebody's folder", map[string]string{"photos/1.jpg": "x"}, ErrForeign},
 		{"somebody's Badger", map[string]string{"MANIFEST": "Bdgr", "KEYREGISTRY": "x"}, ErrForeign},
 		{"files beside a half-written marker", map[string]string{markerTemp: "gate", "a": "b"}, ErrForeign},
-		{"a newer format", map[string]string{markerName: markerPrefix + "6\n", "badger/MANIFEST": "x"}, ErrFormat},
-		{"an older format", map[string]string{markerName: markerPrefix + "4\n", "badger/MANIFEST": "x"}, ErrFormat},
+		{"a newer format", map[string]string{markerName: fmt.Sprintf("%s%d\n", markerPrefix, format+1), "badger/MANIFEST": "x"}, ErrFormat},
+		{"an older format", map[string]string{markerName: fmt.Sprintf("%s%d\n", markerPrefix, format-1), "badger/MANIFEST": "x"}, ErrFormat},
 		{"a marker of nonsense", map[string]string{markerName: "hello"}, ErrDamaged},
 		{"an empty marker", map[string]string{markerName: ""}, ErrDamaged},
 	}
@@ -158,14 +159,15 @@ func TestInUse(t *testing.T) {
 
 // Every state that a kill may leave behind during the first start is taken.
 func TestInterruptedInitialisation(t *testing.T) {
+	ours := fmt.Sprintf("%s%d\n", markerPrefix, format)
 	tests := map[string]map[string]string{
 		"empty":                 {},
 		"marker half written":   {markerTemp: "gateline ca"},
-		"marker only":           {markerName: markerPrefix + "5\n"},
-		"both markers":          {markerName: markerPrefix + "5\n", markerTemp: ""},
+		"marker only":           {markerName: ours},
+		"both markers":          {markerName: ours, markerTemp: ""},
 		"a fresh file system":   {lostFound + "/x": ""},
-		"manifest half written": {markerName: markerPrefix + "5\n", badgerDir + "/MANIFEST-REWRITE": "Bd"},
-		"logs not sized yet":    {markerName: markerPrefix + "5\n", badgerDir + "/00001.mem": "", badgerDir + "/000001.vlog": "", badgerDir + "/DISCARD": ""},
+		"manifest half written": {markerName: ours, badgerDir + "/MANIFEST-REWRITE": "Bd"},
+		"logs not sized yet":    {markerName: ours, badgerDir + "/00001.mem": "", badgerDir + "/000001.vlog": "", badgerDir + "/DISCARD": ""},
 	}
 	for name, files := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -37,6 +37,9 @@ type index struct {
 	shards [gateway.Shards]indexed
 	live   int // records
 	late   []lateRecord
+	// early is how many records a shard gets room for at once while it is not whole: as
+	// many as the journal will bring.
+	early int
 }
 
 // lateRecord is one that finds its bucket full while a table is made. Such are
@@ -246,7 +249,7 @@ func (x *index) room(id gateway.ShardID) shardTable {
 		return x.remake(id, s.used+1)
 	}
 	// The journal comes before the records, and after those a table is made that fits.
-	return x.remake(id, 2*(s.used+1))
+	return x.remake(id, max(2*(s.used+1), x.early))
 }
 
 // remake gives a shard a table with room for so many records, and all that it

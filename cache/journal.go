@@ -33,20 +33,21 @@ type held struct {
 }
 
 const (
-	// foldEvery is how much is applied for each shard that is folded. With the
-	// oldest change first, the journal holds no more than what is applied while
-	// every shard is folded once: gateway.Shards times this, some 2 million
-	// changes or 30 MB.
-	foldEvery = 500
+	// foldLeast is how much is applied at least for each shard that is folded, and
+	// foldShare of a shard's records how much else: the larger they are, the more
+	// of a fold is records that nobody has changed.
+	foldLeast, foldShare = 500, 6
 	// stepWork is what a step counts beside its changes, so that many small ones
 	// stay few enough to be read at a start.
 	stepWork = 20
-	// foldAhead is how much may be due before folds get transactions of their
+	// foldAhead is how many folds may be due before they get transactions of their
 	// own instead of room in the next.
-	foldAhead = 8 * foldEvery
+	foldAhead = 8
 	// trimMost is how many steps one transaction removes: more than it brings,
 	// so the rest is soon gone too.
 	trimMost = 64
+	// changeSize is what a change takes in a step, about.
+	changeSize = 12
 	// stepMost is the most changes in one step unless a single update has more.
 	stepMost = 32 << 10
 )
@@ -67,10 +68,18 @@ func (s *Store) addStep(b *batch, changes []gateway.Change, packed []byte) error
 	return b.set(stepKey(s.step), s.seals.Load().seal(stepKey(s.step), packed))
 }
 
+// foldEvery is how much is applied for each shard that is folded. With the oldest
+// change first, the journal holds no more than what is applied while every shard is
+// folded once: gateway.Shards times this, some 2 million changes or 30 MB, and of
+// more than 12 million records a sixth. It needs mu.
+func (s *Store) foldEvery() int {
+	return max(foldLeast, s.index.records()/(foldShare*gateway.Shards))
+}
+
 // foldDue folds as many shards as are due and fit into b beside so many bytes.
 // It needs mu.
 func (s *Store) foldDue(b *batch, beside int) error {
-	for s.due >= foldEvery {
+	for every := s.foldEvery(); s.due >= every; {
 		id, ok := s.oldestShard()
 		if !ok {
 			s.due = 0
@@ -83,7 +92,7 @@ func (s *Store) foldDue(b *batch, beside int) error {
 		if !done || err != nil {
 			return err
 		}
-		s.due -= foldEvery
+		s.due -= every
 	}
 	return nil
 }
@@ -91,7 +100,7 @@ func (s *Store) foldDue(b *batch, beside int) error {
 // foldApart folds in transactions of their own until no more is due than the
 // next one has room for. It needs mu.
 func (s *Store) foldApart() error {
-	for s.due >= foldAhead {
+	for s.due >= foldAhead*s.foldEvery() {
 		err := s.commit(func(b *batch) error { return errors.Join(s.foldDue(b, trimBytes), s.trim(b)) })
 		if err != nil {
 			return fmt.Errorf("fold the journal: %w", err)
@@ -158,6 +167,11 @@ func (s *Store) replay() error {
 	opt.Prefix = []byte{spaceStep}
 	it := s.reader.NewIterator(opt)
 	defer it.Close()
+	size := int64(0)
+	for it.Rewind(); it.Valid(); it.Next() {
+		size += it.Item().ValueSize()
+	}
+	s.index.early = int(size / (changeSize * gateway.Shards))
 	last := uint64(0)
 	for it.Rewind(); it.Valid(); it.Next() {
 		n, changes, err := s.seals.Load().readStep(s.reach[:0], it.Item(), s.purged.step)
@@ -178,7 +192,7 @@ func (s *Store) replay() error {
 	}
 	s.step = max(s.step, last)
 	// However often the box is started, the journal gets shorter.
-	s.due = foldEvery
+	s.due = s.foldEvery()
 	return nil
 }
 

@@ -109,7 +109,7 @@ func TestJournalIsFolded(t *testing.T) {
 			s = open(t, dir, testOptions())
 			verifyEvery(t, s, m)
 		}
-		if most := 7*foldEvery + 2*(size+stepWork); longest > most {
+		if most := 7*foldLeast + 2*(size+stepWork); longest > most {
 			t.Errorf("updates of %d changes: the journal held %d, want at most %d", size, longest, most)
 		}
 		closeStore(t, s)
@@ -201,7 +201,7 @@ func TestDamagedJournal(t *testing.T) {
 			for n := uint64(1); n < 4; n++ {
 				apply(t, s, gateway.Update{To: at(n), Changes: []gateway.Change{{Token: 5}, {Token: ^gateway.Token(0)}}})
 			}
-			s.due = foldEvery // so that a shard contains the last step but one
+			s.due = s.foldEvery() // so that a shard contains the last step but one
 			apply(t, s, gateway.Update{To: at(4), Changes: []gateway.Change{{Token: 6}}})
 			if name == "the last step is gone" {
 				if _, err := s.Sum(0); err != nil { // which contains it
@@ -250,7 +250,7 @@ func TestUnreadableShard(t *testing.T) {
 				t.Errorf("the sum is some shard's, err %v", err)
 			}
 			for _, u := range h.updates[2:5] {
-				s.due = foldEvery
+				s.due = s.foldEvery()
 				apply(t, s, u)
 			}
 			if err := s.Load(gateway.Load{Shards: h.shards(5, 1)}); err != nil {

@@ -137,7 +137,7 @@ func TestDeletedRecordsLeaveNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 6 { // each brings a table; with six of them there is something to compact
+	for range newTables + 1 { // each brings a table; with so many there is something to compact
 		if err := s.SaveLocal("other", []byte("x")); err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +156,7 @@ func TestDeletedRecordsLeaveNothing(t *testing.T) {
 func TestReplacedVersionsAreDropped(t *testing.T) {
 	s := open(t, t.TempDir(), testOptions())
 	value := make([]byte, MaxLocalValue)
-	const writes = 7 * MinMemTableSize / MaxLocalValue // fills seven memtables
+	const writes = (newTables + 2) * MinMemTableSize / MaxLocalValue // fills so many memtables
 	for i := range writes {
 		value[0] = byte(i)
 		if err := s.SaveLocal("switch", value); err != nil {

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkWear is how a store of 5 million records lives with updates, one entry of
+// BenchmarkWear is how a store lives with updates, one entry of
 // 500 changes at a time: what its files come to in each tenth of the run, and what is
-// written to the disk for each change. Every shard is folded once in some 4,000 entries, so
+// written to the disk for each change. Every shard of 5 million records is folded once in some 4,000 entries, so
 // -benchtime 100000x is 25 times around.
 func BenchmarkWear(b *testing.B) {
 	s := loadedStore(b)
