@@ -241,12 +241,18 @@ func (s *Store) saved(at gateway.Position) {
 	s.savedAt = s.now()
 }
 
-// writeable reports why nothing can be written any more. It needs mu.
+// writeable reports why nothing can be written, now or any more. What a purge has left
+// to do for want of disk space it does first. It needs mu.
 func (s *Store) writeable() error {
-	if s.closed.Load() {
+	switch {
+	case s.closed.Load():
 		return ErrClosed
+	case s.failed != nil:
+		return s.failed
+	case s.purged.unfinished:
+		return s.finishPurge()
 	}
-	return s.failed
+	return nil
 }
 
 // fail stops all writing after a failed commit. Badger may have put part of it

@@ -121,11 +121,12 @@ func (s *Store) loadPurge() error {
 	if err := s.home.destroyKeys(seals.generation); err != nil {
 		return err
 	}
-	if s.purged.unfinished {
-		return s.finishPurge()
+	if !s.purged.unfinished {
+		s.showErased()
+		return nil
 	}
-	s.showErased()
-	return nil
+	s.markPurged()
+	return s.tryFinishPurge()
 }
 
 func (s *Store) nothingHeld() bool {
@@ -233,15 +234,12 @@ func (s *Store) erase(next purgeState, state func(*batch) error, done func()) er
 	if err := s.home.destroyKeys(seals.generation); err != nil {
 		return s.fail(err)
 	}
-	return s.finishPurge()
+	return s.tryFinishPurge()
 }
 
 // forget takes every record out of memory. It needs mu.
 func (s *Store) forget(seals *sealer) {
-	s.loaded.set(s.purgedMarks())
-	for id := range gateway.ShardID(gateway.Shards) {
-		s.nowFilled(id)
-	}
+	s.markPurged()
 	s.index.clear()
 	s.seals.Store(seals)
 	clear(s.room[:cap(s.room)])
@@ -249,40 +247,58 @@ func (s *Store) forget(seals *sealer) {
 	clear(s.tokens[:cap(s.tokens)])
 }
 
-// finishPurge removes the values of shards, which nobody can read any more, and sets
+// markPurged gives each shard the mark that it has after the purge, in memory, and no
+// records. It needs mu.
+func (s *Store) markPurged() {
+	copy(s.marks, s.purgedMarks())
+	s.loaded.set(s.marks)
+	for id := range gateway.ShardID(gateway.Shards) {
+		s.held[id] = held{through: max(s.step, s.purged.step)}
+		s.nowFilled(id)
+	}
+}
+
+// tryFinishPurge is finishPurge, but for want of disk space it leaves that to the next
+// write: no record can be read any more, and the box goes on. It needs mu.
+func (s *Store) tryFinishPurge() error {
+	err := s.finishPurge()
+	if errors.Is(err, ErrDiskFull) {
+		s.log.Warn("every record is erased; what nobody can read any more is removed, and the purge reported, once there is disk space", "err", err)
+		return nil
+	}
+	return err
+}
+
+// finishPurge removes the values of shards, which nobody can read any more, and stores
 // their marks. It needs mu.
 func (s *Store) finishPurge() error {
-	marks := s.purgedMarks()
 	for id := gateway.ShardID(0); id < gateway.Shards; {
 		err := s.commit(func(b *batch) error {
 			for ; id < gateway.Shards && b.fits(shardOps, shardBytes); id++ {
-				if err := s.eraseShard(b, id, marks[id]); err != nil {
+				if err := s.eraseShard(b, id); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 		if err != nil {
-			return s.fail(err)
+			return fmt.Errorf("finish the purge: %w", err)
 		}
 	}
 	done := s.purged
 	done.unfinished = false
 	if err := s.commit(func(b *batch) error { return b.set([]byte(keyPurged), done.encode()) }); err != nil {
-		return s.fail(err)
+		return fmt.Errorf("finish the purge: %w", err)
 	}
 	s.purged = done
 	s.showErased()
-	s.loaded.set(s.marks)
-	s.due = foldEvery // what is left of the journal is removed soon
+	s.due = s.foldEvery() // what is left of the journal is removed soon
 	return nil
 }
 
-func (s *Store) eraseShard(b *batch, id gateway.ShardID, m gateway.ShardMark) error {
-	h := held{through: max(s.step, s.purged.step)}
-	s.marks[id], s.held[id] = m, h
-	if m.Loaded() {
-		return errors.Join(b.remove(shardKey(id)), b.setMark(id, m, h))
+func (s *Store) eraseShard(b *batch, id gateway.ShardID) error {
+	if m := s.marks[id]; m.Loaded() {
+		return errors.Join(b.remove(shardKey(id)), b.setMark(id, m, s.held[id]))
 	}
 	return errors.Join(b.remove(shardKey(id)), b.remove(markKey(id)))
 }

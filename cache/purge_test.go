@@ -159,37 +159,91 @@ func TestSealedAtRest(t *testing.T) {
 	}
 }
 
-// A purge that was cut off is as if it had not been, or is finished by the start.
-func TestPurgeCutOff(t *testing.T) {
-	half := func(t *testing.T, s *Store) {
-		seals, err := s.home.makeKey(2)
-		if err != nil {
-			t.Fatal(err)
-		}
-		schedule, _, err := copySchedule(purgeUpdate.Schedule)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.purged = purgeState{generation: seals.generation, step: s.step, epoch: epoch, number: purgeEvery, emptied: true, unfinished: true}
-		err = s.commit(func(b *batch) error {
-			return errors.Join(b.setState(schedule, nil, false, &purgeUpdate.To), b.set([]byte(keyPurged), s.purged.encode()))
-		})
-		if err != nil {
-			t.Fatal(err)
+// halfPurge is a purge up to its transaction. It returns the new key.
+func halfPurge(t *testing.T, s *Store) *sealer {
+	t.Helper()
+	seals, err := s.home.makeKey(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schedule, _, err := copySchedule(purgeUpdate.Schedule)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.purged = purgeState{generation: seals.generation, step: s.step, epoch: epoch, number: purgeEvery, emptied: true, unfinished: true}
+	err = s.commit(func(b *batch) error {
+		return errors.Join(b.setState(schedule, nil, false, &purgeUpdate.To), b.set([]byte(keyPurged), s.purged.encode()))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seals
+}
+
+// A disk without space amid a purge stops nothing for good: all records are gone, and
+// the rest is done before the next write for which there is space.
+func TestPurgeWithoutSpace(t *testing.T) {
+	s, dir, m := storeToPurge(t)
+	seals := halfPurge(t, s)
+	if err := s.home.destroyKeys(seals.generation); err != nil {
+		t.Fatal(err)
+	}
+	s.minFree = 1 << 62
+	s.saved(purgeUpdate.To)
+	s.forget(seals)
+	if err := s.tryFinishPurge(); err != nil {
+		t.Fatal(err)
+	}
+	for token := range m {
+		if _, known, err := s.Lookup(token); known || err != nil {
+			t.Fatalf("a record is known (%v) or unreadable: %v", known, err)
 		}
 	}
+	if err := s.Each(func(gateway.Token, gateway.Record) error { return errors.New("a record") }); err != nil {
+		t.Errorf("reading all: %v", err)
+	}
+	if _, n := s.Purged(); n != 0 {
+		t.Error("the purge is called finished")
+	}
+	after := updateOf(purgeEvery + 1)
+	after.Schedule = scheduleOf(100)
+	wantErr(t, s.Apply(after), ErrDiskFull)
+	if sum, err := s.Sum(3); err != nil || sum.Hash == (gateway.Hash{}) {
+		t.Errorf("the sum of what is in memory: %v", err)
+	}
+	if err := s.Failed(); err != nil {
+		t.Errorf("it does not go on: %v", err)
+	}
+	s.minFree = 1 << 20
+	apply(t, s, after)
+	if _, n := s.Purged(); n != purgeEvery {
+		t.Errorf("purged at %d", n)
+	}
+	want := model{}
+	want.apply(after)
+	for range 2 {
+		verify(t, s, want)
+		closeStore(t, s)
+		s = open(t, dir, testOptions())
+	}
+	closeStore(t, s)
+}
+
+// A purge that was cut off is as if it had not been, or is finished by the start.
+func TestPurgeCutOff(t *testing.T) {
 	for name, cut := range map[string]func(*testing.T, *Store){
-		"after the commit": half,
+		"after the commit": func(t *testing.T, s *Store) { halfPurge(t, s) },
 		"after the key": func(t *testing.T, s *Store) {
-			half(t, s)
+			halfPurge(t, s)
 			if err := s.home.destroyKeys(2); err != nil {
 				t.Fatal(err)
 			}
 		},
 		"amid the shards": func(t *testing.T, s *Store) {
-			half(t, s)
+			halfPurge(t, s)
 			err := s.commit(func(b *batch) error {
-				return errors.Join(s.eraseShard(b, 0, gateway.ShardMark{Epoch: epoch, Number: purgeEvery}), s.eraseShard(b, 1, gateway.ShardMark{Epoch: epoch, Number: purgeEvery}))
+				s.markPurged()
+				return errors.Join(s.eraseShard(b, 0), s.eraseShard(b, 1))
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -151,6 +151,9 @@ func (c *scan) shard(into []gateway.Change, id gateway.ShardID, newer []gateway.
 	if !c.loaded[id] {
 		return into, nil
 	}
+	if c.held[id].records == 0 {
+		value = nil // it is of before a purge that is not finished, if there is one
+	}
 	if value, err = c.seals.unseal(nil, shardKey(id), value); err != nil {
 		return into, err
 	}

@@ -23,15 +23,16 @@ func (s *Store) Sum(id gateway.ShardID) (gateway.ShardSum, error) {
 	if id >= gateway.Shards || !s.marks[id].Loaded() {
 		return gateway.ShardSum{}, ErrNotLoaded
 	}
+	writeable := s.writeable() == nil
 	well := s.fill(id) == nil
-	if well && s.held[id].oldest != 0 && s.failed == nil {
+	if well && s.held[id].oldest != 0 && writeable {
 		_ = s.commit(func(b *batch) error { // what went wrong stays in the journal, or in failed
 			_, err := s.fold(b, id, trimBytes)
 			return errors.Join(err, s.trim(b))
 		})
 	}
 	s.room = s.index.shard(s.room[:0], id)
-	if well && s.held[id].oldest == 0 && s.failed == nil {
+	if well && s.held[id].oldest == 0 && writeable {
 		first, _ := id.Range()
 		value, err := s.shardValue(s.seals.Load(), id)
 		if len(s.room) == 0 {
