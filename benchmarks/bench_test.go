@@ -242,7 +242,7 @@ func TestWrongAnswersAreSeen(t *testing.T) {
 				l.store = s
 				return l, err
 			}
-			_, err := measure(p, dir, testRecords, time.Second)
+			_, err := measure(p, dir, testRecords, time.Second, time.Second)
 			if !errors.Is(err, errWrong) {
 				t.Errorf("error %v, want one that wraps %v", err, errWrong)
 			}
@@ -287,7 +287,7 @@ func TestFailureEndsTheRun(t *testing.T) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	for _, args := range []string{"--records 999", "--rounds 0", "--each 0s", "--only nobody", "--nothing", "word", "--from absent.json"} {
+	for _, args := range []string{"--records 999", "--rounds 0", "--each 0s", "--beside 11m", "--only nobody", "--nothing", "word", "--from absent.json"} {
 		if err := run(context.Background(), strings.Fields(args), io.Discard, io.Discard); err == nil {
 			t.Errorf("%s is accepted", args)
 		}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -28,6 +29,11 @@ const childLimit = time.Hour
 // collectPercent makes slow lookups rarer with stores that allocate (cache/DESIGN.md).
 const collectPercent = 400
 
+// processorsEach is how many processors Go's scheduler is told of for each that there is,
+// as in a box (docs/decisions/0017-processors.md): whoever looks up waits less for a
+// store's own work.
+const processorsEach = 8
+
 // task is what a child does. Of a load, Tokens is the file of tokens; of a
 // measurement it is empty.
 type task struct {
@@ -36,6 +42,7 @@ type task struct {
 	Records int           `json:"records"`
 	Tokens  string        `json:"tokens,omitempty"`
 	Each    time.Duration `json:"each"`
+	Beside  time.Duration `json:"beside"`
 }
 
 // loaded is what a load found.
@@ -58,11 +65,12 @@ func child(in io.Reader, out io.Writer) error {
 		return err
 	}
 	debug.SetGCPercent(cmp.Or(p.collect, collectPercent))
+	runtime.GOMAXPROCS(processorsEach * runtime.GOMAXPROCS(0))
 	var found any
 	if t.Tokens != "" {
 		found, err = load(p, t)
 	} else {
-		found, err = measure(p, t.Dir, t.Records, t.Each)
+		found, err = measure(p, t.Dir, t.Records, t.Each, t.Beside)
 	}
 	if err != nil {
 		return err

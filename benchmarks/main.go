@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,6 +44,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	records := f.Int("records", 2_000_000, "how many `records`")
 	rounds := f.Int("rounds", 3, "how many `rounds`")
 	each := f.Duration("each", 3*time.Second, "how long to look up, alone and beside updates each")
+	beside := f.Duration("beside", 0, "how long to look up beside updates, if not as long as alone")
 	only := f.String("only", "", "the stores to measure, their `names` with commas between; none = all of "+strings.Join(names(), ", "))
 	dir := f.String("dir", "", "the `folder` on whose disk the stores are; none = that for temporary files")
 	from := f.String("from", "", "read what a run wrote with --json from this `file` instead of measuring")
@@ -54,7 +56,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if f.NArg() > 0 {
 		return fmt.Errorf("%q is not an option; --help names them", f.Arg(0))
 	}
-	p := plan{records: *records, rounds: *rounds, each: *each, dir: *dir, progress: progress}
+	p := plan{records: *records, rounds: *rounds, each: *each, beside: cmp.Or(*beside, *each), dir: *dir, progress: progress}
 	if *only != "" {
 		p.only = strings.Split(*only, ",")
 	}
@@ -108,8 +110,8 @@ func (p *plan) validate() error {
 	if p.rounds < 1 || p.rounds > 1000 {
 		return fmt.Errorf("--rounds: %d, not 1 … 1000", p.rounds)
 	}
-	if p.each <= 0 || p.each > 10*time.Minute {
-		return fmt.Errorf("--each: %v, not above 0 … 10m", p.each)
+	if p.each <= 0 || p.each > 10*time.Minute || p.beside <= 0 || p.beside > 10*time.Minute {
+		return fmt.Errorf("--each %v, --beside %v: not above 0 … 10m", p.each, p.beside)
 	}
 	for _, name := range p.only {
 		if _, err := peerNamed(name); err != nil {

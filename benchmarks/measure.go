@@ -47,7 +47,7 @@ const (
 )
 
 // measure opens what load left and measures it.
-func measure(p peer, dir string, records int, each time.Duration) (m measured, err error) {
+func measure(p peer, dir string, records int, each, beside time.Duration) (m measured, err error) {
 	w := &work{order: newOrder(uint64(records)), base: time.Now(), seed: 1}
 	if err := w.calibrate(); err != nil {
 		return m, err
@@ -83,7 +83,7 @@ func measure(p peer, dir string, records int, each time.Duration) (m measured, e
 		return m, err
 	}
 	w.hits = histogram{}
-	if err := w.busy(each, &m); err != nil {
+	if err := w.busy(beside, &m); err != nil {
 		return m, fmt.Errorf("lookups beside updates: %w", err)
 	}
 	m.Misses = w.misses.latency()

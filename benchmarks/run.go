@@ -15,7 +15,7 @@ import (
 // plan is what a run is to do.
 type plan struct {
 	records, rounds int
-	each            time.Duration // of quiet lookups, and again of busy ones
+	each, beside    time.Duration // of lookups alone, of those beside updates
 	only            []string      // names of stores; none = all
 	dir             string        // where stores are; "" = that for temporary files
 	progress        io.Writer
@@ -26,7 +26,8 @@ type result struct {
 	Machine machine `json:"machine"`
 	Records int     `json:"records"`
 	Rounds  int     `json:"rounds"`
-	Seconds float64 `json:"seconds"` // of lookups, quiet and busy each
+	Seconds float64 `json:"seconds"` // of lookups alone
+	Beside  float64 `json:"beside"`  // of those beside updates
 	// UpdatesPerSecond and Batch are what is asked of every store beside lookups.
 	UpdatesPerSecond int       `json:"updates_per_second"`
 	Batch            int       `json:"batch"`
@@ -59,7 +60,7 @@ func measureAll(ctx context.Context, p plan) (r result, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(base)) }()
 	r = result{
-		Machine: thisMachine(base), Records: p.records, Rounds: p.rounds, Seconds: p.each.Seconds(),
+		Machine: thisMachine(base), Records: p.records, Rounds: p.rounds, Seconds: p.each.Seconds(), Beside: p.beside.Seconds(),
 		UpdatesPerSecond: updatesPerSecond, Batch: batchSize,
 	}
 	var running []peer
@@ -112,7 +113,7 @@ func oneRound(ctx context.Context, p plan, peer peer, dir, tokens string) (r rou
 		return r, fmt.Errorf("make a folder for %s: %w; choose another with --dir", peer.name, err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	t := task{Peer: peer.name, Dir: dir, Records: p.records, Each: p.each}
+	t := task{Peer: peer.name, Dir: dir, Records: p.records, Each: p.each, Beside: p.beside}
 	load := t
 	load.Tokens = tokens
 	if err := runChild(ctx, load, &r.Load); err != nil {

@@ -9,8 +9,8 @@ import (
 
 // writeTable writes a result for people.
 func (r *result) writeTable(w io.Writer) error {
-	fmt.Fprintf(w, "%d records of an 8-byte token and at most 8 bytes; medians of %d rounds, longest of all; %.1f s of lookups each, alone and beside %d updates/s in batches of %d\n",
-		r.Records, r.Rounds, r.Seconds, r.UpdatesPerSecond, r.Batch)
+	fmt.Fprintf(w, "%d records of an 8-byte token and at most 8 bytes; medians of %d rounds, longest of all; %.1f s of lookups alone, %.1f s beside %d updates/s in batches of %d\n",
+		r.Records, r.Rounds, r.Seconds, r.Beside, r.UpdatesPerSecond, r.Batch)
 	fmt.Fprintf(w, "%s\n\n", r.Machine)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\tload\tpeak\tdisk\tmemory\tof it\tfirst\tlookup\t\t\tbeside updates\t\t\tupdates\tlongest\tallocs\t")
