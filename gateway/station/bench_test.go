@@ -30,11 +30,18 @@ type tapPath struct {
 	t     testing.TB
 	desk  *desk
 	cards []gateway.Credential
-	now   time.Time
+	// others are the tokens that are no rider's.
+	others []gateway.Token
+	now    time.Time
 }
 
 // newPath is a box on a store of its own, complete and fresh, whose riders pass.
 func newPath(t testing.TB) *tapPath {
+	t.Helper()
+	return newPathOf(t, pathRecords, pathRiders)
+}
+
+func newPathOf(t testing.TB, records, riders int) *tapPath {
 	t.Helper()
 	p := &tapPath{t: t, now: time.Now()}
 	store, err := cache.Open(t.TempDir(), cache.Options{})
@@ -46,7 +53,7 @@ func newPath(t testing.TB) *tapPath {
 			t.Error(err)
 		}
 	})
-	p.fill(store)
+	p.fill(store, records, riders)
 	log := slog.New(slog.DiscardHandler)
 	switches, err := openSwitches(store, []string{"G1"}, log)
 	if err != nil {
@@ -61,35 +68,43 @@ func newPath(t testing.TB) *tapPath {
 	return p
 }
 
-// fill applies a tested record for every rider and for as many others as make up
-// pathRecords.
-func (p *tapPath) fill(store *cache.Store) {
+// fill applies a tested record for every rider and for as many others as make up all
+// records.
+func (p *tapPath) fill(store *cache.Store, records, riders int) {
 	p.t.Helper()
 	tokens := gateway.NewTokenizer(testKey())
 	r := rand.New(rand.NewPCG(1, 2))
-	var changes []gateway.Change
-	for i := range pathRecords {
-		c := gateway.Change{Token: gateway.Token(r.Uint64()), Record: gateway.Record{Anchor: gateway.DayOf(p.now)}}
-		if i < pathRiders {
-			card, err := gateway.ParseCredential(fmt.Sprintf("310477001234%07d", i))
-			if err != nil {
-				p.t.Fatal(err)
-			}
-			p.cards = append(p.cards, card)
-			c.Token = tokens.Token(card)
+	for i := range records {
+		if i >= riders {
+			p.others = append(p.others, gateway.Token(r.Uint64()))
+			continue
 		}
-		changes = append(changes, c)
+		card, err := gateway.ParseCredential(fmt.Sprintf("310477001234%07d", i))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		p.cards = append(p.cards, card)
 	}
+	const together = 64 // entries in a call
 	var updates []gateway.Update
-	for n := uint64(1); len(changes) > 0; n++ {
-		some := min(gateway.MaxChanges, len(changes))
-		updates = append(updates, gateway.Update{
-			To: gateway.Position{Epoch: 1, Number: n, Watermark: p.now.UnixMicro(), Hash: gateway.Hash{byte(n)}}, Changes: changes[:some], Complete: true,
-		})
-		changes = changes[some:]
-	}
-	if err := store.ApplyAll(updates); err != nil {
-		p.t.Fatal(err)
+	for i := 0; i < records; {
+		u := gateway.Update{To: gateway.Position{Epoch: 1, Number: uint64(i/gateway.MaxChanges + 1), Watermark: p.now.UnixMicro(), Hash: gateway.Hash{1}}, Complete: true}
+		for ; i < records && len(u.Changes) < gateway.MaxChanges; i++ {
+			c := gateway.Change{Record: gateway.Record{Anchor: gateway.DayOf(p.now)}}
+			if i < riders {
+				c.Token = tokens.Token(p.cards[i])
+			} else {
+				c.Token = p.others[i-riders]
+			}
+			u.Changes = append(u.Changes, c)
+		}
+		if updates = append(updates, u); len(updates) < together && i < records {
+			continue
+		}
+		if err := store.ApplyAll(updates); err != nil {
+			p.t.Fatal(err)
+		}
+		updates = updates[:0]
 	}
 }
 
