@@ -368,10 +368,17 @@ func (b *box) metric(name string) string {
 	return ""
 }
 
-// reaches waits until the box has applied the feed up to number.
+// reaches waits until the box has applied the feed up to number, and goes by the policy
+// that it has then: that is told it a moment after the store has it.
 func (b *box) reaches(number uint64) {
 	b.t.Helper()
-	until(b.t, fmt.Sprintf("the box has applied entry %d", number), func() bool { return b.Position().Number >= number })
+	until(b.t, fmt.Sprintf("the box has applied entry %d", number), func() bool {
+		if b.Position().Number < number {
+			return false
+		}
+		held, inForce := b.cache.Schedule(), b.schedule.Load()
+		return held == nil || inForce != nil && inForce.Version >= held.Version
+	})
 }
 
 // done returns the feed number of a command that must succeed.

@@ -10,11 +10,13 @@ import "log/slog"
 const processorsEach = 8
 
 // spreadWork tells Go's scheduler so, unless GOMAXPROCS in the environment says
-// otherwise. It is for a process that is one box. set is runtime.GOMAXPROCS.
-func spreadWork(getenv func(string) string, set func(int) int, log *slog.Logger) {
+// otherwise. It is for a process that is one box. reset is
+// runtime.SetDefaultGOMAXPROCS, which knows machine and cgroup, set runtime.GOMAXPROCS.
+func spreadWork(getenv func(string) string, reset func(), set func(int) int, log *slog.Logger) {
 	if env := getenv("GOMAXPROCS"); env != "" {
 		log.Info("processors", "limit", env, "from", "GOMAXPROCS")
 		return
 	}
+	reset() // a process that opens a box again has been told already
 	set(set(0) * processorsEach)
 }

@@ -12,13 +12,16 @@ func TestSpreadWork(t *testing.T) {
 	for env, want := range map[string]int{"": 2 * processorsEach, "3": 2} {
 		var log logtest.Buffer
 		procs := 2
-		spreadWork(func(string) string { return env }, func(n int) int {
+		set := func(n int) int {
 			before := procs
 			if n > 0 {
 				procs = n
 			}
 			return before
-		}, log.Logger())
+		}
+		for range 2 { // a second box in the process changes nothing
+			spreadWork(func(string) string { return env }, func() { procs = 2 }, set, log.Logger())
+		}
 		if procs != want {
 			t.Errorf("GOMAXPROCS=%s: %d processors, want %d", env, procs, want)
 		}

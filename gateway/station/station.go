@@ -79,7 +79,7 @@ func Open(ctx context.Context, cfg Config, o Options) (_ *Station, err error) {
 	}()
 	if o.Process {
 		s.memory = newMemoryKeeper(&s.cfg, machine(), os.Getenv, s.log)
-		spreadWork(os.Getenv, runtime.GOMAXPROCS, s.log)
+		spreadWork(os.Getenv, runtime.SetDefaultGOMAXPROCS, runtime.GOMAXPROCS, s.log)
 	}
 	key, err := ReadTokenKey(cfg.TokenKeyFile)
 	if err != nil {
