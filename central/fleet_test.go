@@ -50,10 +50,14 @@ func reports(t *testing.T, c *running, station string, change func(*replication.
 	var row fleet.Row
 	until(t, "the centre shows the report", func() bool {
 		s, err := c.FleetStation(t.Context(), station)
-		if err == nil {
-			row = s.Row
+		if err != nil || s.Row.Report.UptimeS != r.UptimeS {
+			return false
 		}
-		return err == nil && row.Report.UptimeS == r.UptimeS
+		if row = s.Row; row.State == fleet.Expected { // it came before the centre said that it listens
+			publishStatus(t, c, station, data)
+			return false
+		}
+		return true
 	})
 	return row
 }
