@@ -7,8 +7,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"gateline/gateway"
 )
 
 // BenchmarkBesideCatchUp is a lookup for whoever waits for a rider while the store takes
@@ -67,21 +65,16 @@ func BenchmarkBesideCatchUp(b *testing.B) {
 	b.ReportMetric(float64(took[len(took)-1].Microseconds()), "max-µs")
 }
 
-// catchUp applies entries, 64 in a call, until ending is closed.
+// catchUp applies entries until ending is closed.
 func catchUp(b *testing.B, s *Store, ending <-chan struct{}) {
 	r, n := rand.New(rand.NewPCG(5, 8)), s.Position().Number
-	updates := make([]gateway.Update, 64)
-	for {
+	for ; ; n += entriesTogether {
 		select {
 		case <-ending:
 			return
 		default:
 		}
-		for i := range updates {
-			n++
-			updates[i] = entryOf(r, n)
-		}
-		if err := s.ApplyAll(updates); err != nil {
+		if err := s.ApplyAll(entriesAfter(r, n)); err != nil {
 			b.Error(err)
 			return
 		}

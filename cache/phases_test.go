@@ -1,10 +1,8 @@
 package cache
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,8 +12,8 @@ import (
 // BenchmarkPhases is how much memory a store has resident at the most, files that are
 // mapped included, in each phase of its life: a first load, all shards loaded again,
 // catching up as many changes as a fifth of the records, at least one cycle of folds, a
-// start until the index is filled, and a purge. GOMEMLIMIT in the environment is Go's limit, as a
-// box's would be.
+// start until the index is filled, and a purge. GOMEMLIMIT in the environment is Go's
+// limit, as a box's would be.
 func BenchmarkPhases(b *testing.B) {
 	for b.Loop() {
 		dir := b.TempDir()
@@ -32,13 +30,8 @@ func BenchmarkPhases(b *testing.B) {
 		phase("again", func() { loadAll(b, s, 2, *loadRecords) })
 		phase("catch-up", func() {
 			r, n := rand.New(rand.NewPCG(9, 9)), uint64(2)
-			for end := n + uint64(max(*loadRecords/5, s.foldEvery()*gateway.Shards)/entrySize); n < end; {
-				updates := make([]gateway.Update, 64)
-				for i := range updates {
-					n++
-					updates[i] = entryOf(r, n)
-				}
-				if err := s.ApplyAll(updates); err != nil {
+			for end := n + uint64(max(*loadRecords/5, s.foldEvery()*gateway.Shards)/entrySize); n < end; n += entriesTogether {
+				if err := s.ApplyAll(entriesAfter(r, n)); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -64,15 +57,7 @@ func resetPeak(tb testing.TB) {
 }
 
 // peak is the most that this process has had resident since, in bytes.
-func peak(tb testing.TB) (n int64) {
+func peak(tb testing.TB) int64 {
 	tb.Helper()
-	text, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	_, after, found := strings.Cut(string(text), "\nVmHWM:")
-	if _, err := fmt.Sscan(after, &n); !found || err != nil {
-		tb.Fatalf("no VmHWM in /proc/self/status: %v", err)
-	}
-	return n << 10
+	return ofProcess(tb, "/proc/self/status", "VmHWM:") << 10
 }

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkWear is how a store lives with updates, one entry of
-// 500 changes at a time: what its files come to in each tenth of the run, and what is
-// written to the disk for each change. Every shard of 5 million records is folded once in some 4,000 entries, so
-// -benchtime 100000x is 25 times around.
+// BenchmarkWear is how a store lives with updates, one entry of 500 changes at a time:
+// what its files come to in each tenth of the run, and what is written to the disk for
+// each change. Every shard of 5 million records is folded once in some 4,000 entries,
+// so -benchtime 100000x is 25 times around.
 func BenchmarkWear(b *testing.B) {
 	s := loadedStore(b)
 	r := rand.New(rand.NewPCG(8, 8))
@@ -34,15 +34,21 @@ func BenchmarkWear(b *testing.B) {
 }
 
 // writtenToDisk returns how many bytes this process has caused to be written.
-func writtenToDisk(tb testing.TB) (n int64) {
+func writtenToDisk(tb testing.TB) int64 {
 	tb.Helper()
-	text, err := os.ReadFile("/proc/self/io")
+	return ofProcess(tb, "/proc/self/io", "write_bytes:")
+}
+
+// ofProcess returns the number after name in one of the kernel's files about this process.
+func ofProcess(tb testing.TB, path, name string) (n int64) {
+	tb.Helper()
+	text, err := os.ReadFile(path)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	_, after, found := strings.Cut(string(text), "\nwrite_bytes: ")
+	_, after, found := strings.Cut(string(text), "\n"+name)
 	if _, err := fmt.Sscan(after, &n); !found || err != nil {
-		tb.Fatalf("no write_bytes in /proc/self/io: %v", err)
+		tb.Fatalf("no %s in %s: %v", name, path, err)
 	}
 	return n
 }

@@ -31,6 +31,9 @@ const (
 // what one in a hundred, one in a thousand and the slowest of all take, the clock's own
 // time taken off.
 func BenchmarkDecision(b *testing.B) {
+	if *decisionRecords <= decisionRiders {
+		b.Fatalf("-records %d: more than %d are needed, beside the riders' those that change", *decisionRecords, decisionRiders)
+	}
 	p := newPathOf(b, *decisionRecords, decisionRiders)
 	frames := p.directTaps(nil)
 	box := direct.NewBox(direct.BoxConfig{Gates: p.table(), Counters: new(drivers.Counters)})
